@@ -1,0 +1,188 @@
+// Package pool says what volbridge needs of a place that holds volumes.
+//
+// # The life of a grant
+//
+// A volume has a set of holders: the hosts that may reach it now. Grant and
+// Revoke move one host in or out of the set; the mode of a grant says whom
+// the host tolerates beside itself.
+//
+//	            Grant(Exclusive)                 Revoke(H)
+//	 {}  ───────────────────────────▶ {H}  ───────────────────▶ {}
+//	                                   │
+//	                                   │ Grant(Handover) by G, same owner
+//	                                   ▼
+//	                               {H, G}  ── Revoke(H) ──▶ {G}   arrived
+//	                                       ── Revoke(G) ──▶ {H}   rolled back
+//
+//	 {}, {A…}  ── Grant(Multi) ──▶ {A…, H}   only beside other Multi grants
+//
+// Exclusive is refused while any other host holds the volume. Handover is
+// refused unless each other holder has the same owner (the domain's UUID) and
+// none is Multi: a domain may arrive beside itself, never beside another one.
+// Repeating a grant by the same host for the same owner succeeds, whatever the
+// mode of the first, and never tightens or loosens what other hosts hold.
+package pool
+
+import (
+	"context"
+	"time"
+
+	"github.com/volbridge/volbridge/blockdev"
+)
+
+// AccessMode says whom a grant tolerates beside the host that asks.
+type AccessMode string
+
+const (
+	// Exclusive tolerates no other host: a cold start or a restore.
+	Exclusive AccessMode = "exclusive"
+	// Handover tolerates the host that the same domain arrives from.
+	Handover AccessMode = "handover"
+	// Multi tolerates every other Multi holder: a <shareable/> disk.
+	Multi AccessMode = "multi"
+)
+
+// Host is a machine that asks for access.
+type Host struct {
+	Name string // the kernel's host name, or host_name of the configuration; shown to people
+	ID   string // unique and stable across boots; two hosts are the same only when both fields are equal
+}
+
+// Owner is the domain on whose behalf a host asks.
+type Owner struct {
+	UUID string // lower case, with dashes
+	Name string // shown to people
+}
+
+// Volume is what a backend knows of one volume.
+type Volume struct {
+	Pool       string
+	Name       string            // as people and metadata name it, unique in the pool
+	Identity   blockdev.Identity // what the device says of itself once attached
+	SizeBytes  int64             // as large as the device will be
+	CreationID string            // what CreateRequest.CreationID was; empty if the backend did not create it for us
+	Created    time.Time
+}
+
+// CreateRequest asks for a new, empty volume.
+type CreateRequest struct {
+	Name string
+	// SizeBytes is the least size; the backend rounds up to its granularity.
+	SizeBytes int64
+	// CreationID is unique to the caller's intent and kept with the volume. It
+	// settles a lost reply: Create with the same name and the same id returns
+	// the volume that is there, with another id ErrExists.
+	CreationID string
+}
+
+// GrantRequest asks that Host may reach the volume.
+type GrantRequest struct {
+	Volume string
+	Host   Host
+	Owner  Owner
+	Mode   AccessMode
+}
+
+// Holder is one host that may reach a volume now.
+type Holder struct {
+	Host  Host
+	Owner Owner
+	Mode  AccessMode
+	Since time.Time
+}
+
+// Connection says how a host reaches a volume; package blockdev does it.
+type Connection = blockdev.Connection
+
+// Backend is a pool of volumes. All methods may be called by several processes
+// and hosts at once, return when ctx ends, and name the pool and the volume in
+// their errors. A name that the pool cannot have gives ErrInvalidName and
+// reaches nothing.
+type Backend interface {
+	// Lookup finds a volume by name, or returns ErrNotFound. Any other error
+	// means that nothing is known: it must never be read as "does not exist".
+	Lookup(ctx context.Context, name string) (Volume, error)
+
+	// LookupPath finds the volume whose device has this path on some host
+	// (the source of a domain's disk). It is called for every disk of every
+	// managed domain, so a path that cannot be this pool's gives ErrNotFound
+	// without asking anyone.
+	LookupPath(ctx context.Context, path string) (Volume, error)
+
+	// List returns the volumes, sorted by name.
+	List(ctx context.Context) ([]Volume, error)
+
+	// Grant lets the host reach the volume and says how. It is idempotent.
+	// After an error other than *HeldError the grant may or may not exist:
+	// repeat the call, or Revoke. *HeldError means that nothing was changed.
+	Grant(ctx context.Context, r GrantRequest) (Connection, error)
+
+	// Revoke ends the host's access. It is idempotent: revoking what is not
+	// granted, or of a volume that is gone, succeeds. The caller has detached
+	// the device where the transport asks for that first. After an error the
+	// grant may or may not exist: repeat the call.
+	Revoke(ctx context.Context, volume string, host Host) error
+
+	// Holders lists who may reach the volume, sorted by host name.
+	Holders(ctx context.Context, volume string) ([]Holder, error)
+
+	// Connection says how host would reach the volume, without granting it.
+	Connection(ctx context.Context, volume string, host Host) (Connection, error)
+}
+
+// Provisioner is a Backend that makes and removes volumes.
+type Provisioner interface {
+	// Create makes a volume that reads as zeroes. See CreateRequest for what
+	// repeating it does. After an error other than ErrExists, ErrInvalidName
+	// or ErrNoSpace the volume may exist: repeat, or Lookup and compare
+	// CreationID, then Delete.
+	Create(ctx context.Context, r CreateRequest) (Volume, error)
+
+	// Resize grows the volume to at least sizeBytes; shrinking is refused with
+	// ErrShrink. It is idempotent.
+	Resize(ctx context.Context, name string, sizeBytes int64) (Volume, error)
+
+	// Delete removes the volume and its data for good; a held volume gives
+	// *HeldError. It is idempotent: a volume that is gone is no error. Where
+	// creationID is not empty, a volume with another one is left alone and
+	// gives ErrNotOurs.
+	Delete(ctx context.Context, name, creationID string) error
+}
+
+// Capacity of a pool, in bytes.
+type Capacity struct {
+	TotalBytes, FreeBytes int64
+}
+
+// CapacityReporter is a Backend that knows how much fits.
+type CapacityReporter interface {
+	Capacity(ctx context.Context) (Capacity, error)
+}
+
+// Rounder is a Backend whose volumes have a size granularity.
+type Rounder interface {
+	// RoundSize returns the size that a volume of at least sizeBytes would
+	// have.
+	RoundSize(sizeBytes int64) int64
+}
+
+// Checker is a Backend that can say whether it would work on this host,
+// without changing anything.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// Driver makes backends of one type from the configuration.
+type Driver struct {
+	// Type is the value of `type` in [pool.NAME].
+	Type string
+	// Settings returns a pointer to a new struct with `toml` tags that holds
+	// the defaults; the configuration is decoded into it, strictly.
+	Settings func() any
+	// Check reports every mistake in the settings that decoding cannot see:
+	// key → what is wrong with it.
+	Check func(settings any) map[string]string
+	// Open makes the backend. It asks nobody: an array that is down must not
+	// keep other pools from working.
+	Open func(name string, settings any) (Backend, error)
+}
