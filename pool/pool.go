@@ -6,15 +6,15 @@
 // Revoke move one host in or out of the set; the mode of a grant says whom
 // the host tolerates beside itself.
 //
-//	            Grant(Exclusive)                 Revoke(H)
-//	 {}  ───────────────────────────▶ {H}  ───────────────────▶ {}
-//	                                   │
-//	                                   │ Grant(Handover) by G, same owner
-//	                                   ▼
-//	                               {H, G}  ── Revoke(H) ──▶ {G}   arrived
-//	                                       ── Revoke(G) ──▶ {H}   rolled back
+//	           Grant(Exclusive)                 Revoke(H)
+//	{}  ───────────────────────────▶ {H}  ───────────────────▶ {}
+//	                                  │
+//	                                  │ Grant(Handover) by G, same owner
+//	                                  ▼
+//	                              {H, G}  ── Revoke(H) ──▶ {G}   arrived
+//	                                      ── Revoke(G) ──▶ {H}   rolled back
 //
-//	 {}, {A…}  ── Grant(Multi) ──▶ {A…, H}   only beside other Multi grants
+//	{}, {A…}  ── Grant(Multi) ──▶ {A…, H}   only beside other Multi grants
 //
 // Exclusive is refused while any other host holds the volume. Handover is
 // refused unless each other holder has the same owner (the domain's UUID) and
