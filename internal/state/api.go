@@ -82,3 +82,13 @@ type Step struct {
 	Status      StepStatus
 	Updated     time.Time
 }
+
+// Key names one attachment.
+type Key struct {
+	DomainUUID string
+	Pool       string
+	Volume     string
+}
+
+// Key of the attachment.
+func (a Attachment) Key() Key { return Key{a.DomainUUID, a.Pool, a.Volume} }

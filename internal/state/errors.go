@@ -1,0 +1,130 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// The answers that callers tell apart.
+var (
+	// ErrVolumeBusy: another domain on this host has the volume; the error is
+	// a *BusyError.
+	ErrVolumeBusy = errors.New("volume is used by another domain on this host")
+	// ErrNoRecord: there is no such attachment, migration or step.
+	ErrNoRecord = errors.New("no such record")
+	// ErrNewer: a newer volbridge wrote the file.
+	ErrNewer = errors.New("written by a newer volbridge")
+	// ErrFull: nothing more can be written to the file system.
+	ErrFull = errors.New("no space left for the state file")
+	// ErrCorrupt: the file is damaged, or is no state file.
+	ErrCorrupt = errors.New("damaged, or no state file of volbridge")
+	// ErrLocked: another process kept the file locked for longer than the
+	// busy timeout.
+	ErrLocked = errors.New("locked by another process")
+	// ErrAccess: this process may not read and write the file.
+	ErrAccess = errors.New("not accessible")
+)
+
+// BusyError refuses a claim; it wraps ErrVolumeBusy.
+type BusyError struct {
+	Pool, Volume string
+	DomainName   string // the domain that has the volume
+	DomainUUID   string
+	Phase        Phase
+	// Stale says that the record is from before the last boot: that domain
+	// cannot run since then without a new record, and `volbridge recover`
+	// returns what it left.
+	Stale bool
+}
+
+func (e *BusyError) Error() string {
+	said := fmt.Sprintf("volume %s/%s is used by domain %s (%s, %s) on this host",
+		e.Pool, e.Volume, e.DomainName, e.DomainUUID, e.Phase)
+	if e.Stale {
+		return said + " since before the last boot: run 'volbridge recover'"
+	}
+	return said + ": stop that domain or detach its disk first; if it does not run, run 'volbridge recover'"
+}
+
+// Unwrap makes errors.Is(err, ErrVolumeBusy) true.
+func (e *BusyError) Unwrap() error { return ErrVolumeBusy }
+
+func (s *Store) explain(did string, err error) error { return explain(s.path, did, err) }
+
+// explain says of an error what was being done to which file, what the error
+// means and what to do about it.
+func explain(path, did string, err error) error {
+	if err == nil {
+		return nil
+	}
+	kind, remedy := classify(path, err)
+	switch {
+	case kind == nil:
+		return fmt.Errorf("%s in state file %s: %w", did, path, err)
+	case errors.Is(err, kind):
+		return fmt.Errorf("%s in state file %s: %w: %s", did, path, err, remedy)
+	}
+	return fmt.Errorf("%s in state file %s: %w (%w): %s", did, path, kind, err, remedy)
+}
+
+// classify is the one place where foreign errors get a meaning; kind is nil
+// for those that have none.
+func classify(path string, err error) (kind error, remedy string) {
+	var sq *sqlite.Error
+	switch {
+	case errors.Is(err, ErrNewer):
+		return ErrNewer, "install the newer volbridge on this host again"
+	case errors.Is(err, ErrCorrupt):
+		return ErrCorrupt, remedyCorrupt(path)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return ErrFull, remedyFull(path)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
+		return ErrAccess, remedyAccess
+	case errors.As(err, &sq):
+		return classifySQLite(path, sq.Code())
+	}
+	return nil, ""
+}
+
+func classifySQLite(path string, code int) (kind error, remedy string) {
+	switch code & 0xff { // the low byte is the primary code
+	case sqlite3.SQLITE_FULL:
+		return ErrFull, remedyFull(path)
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return ErrCorrupt, remedyCorrupt(path)
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return ErrLocked, "repeat the command; 'fuser -v " + path + "' shows who has it"
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return ErrAccess, remedyAccess
+	case sqlite3.SQLITE_IOERR:
+		// SQLite tells a full disk only where it writes the database itself,
+		// not where it makes room in the files beside it.
+		if full(filepath.Dir(path)) {
+			return ErrFull, remedyFull(path)
+		}
+	}
+	return nil, ""
+}
+
+// full says whether a folder's file system has no room for another page.
+func full(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && fs.Bavail*uint64(fs.Bsize) < 64<<10
+}
+
+const remedyAccess = "run as root, and see that its folder can be written"
+
+func remedyFull(path string) string {
+	return "free some space ('df " + filepath.Dir(path) + "') and repeat the command; nothing was recorded"
+}
+
+func remedyCorrupt(path string) string {
+	return "move it away together with its -wal and -shm files, restart libvirtd (it reports the running domains, " +
+		"which records their disks again), then run 'volbridge recover'"
+}
