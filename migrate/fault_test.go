@@ -1,0 +1,107 @@
+package migrate
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/volbridge/volbridge/internal/state"
+)
+
+// TestEveryFaultAtEveryPoint breaks a migration at each outside call, in each
+// way, and shows that after one recovery the guest runs in exactly one place
+// and nothing is left that should not be.
+func TestEveryFaultAtEveryPoint(t *testing.T) {
+	variants := map[string]Options{
+		"direct":        {},
+		"peer to peer":  {Tuning: Tuning{PeerToPeer: true}},
+		"remove source": {RemoveSource: true},
+	}
+	for name, o := range variants {
+		o.Domain, o.DestURI = "web1", "fake://kvm02"
+		o.Disks = map[string]DiskTarget{"vda": {Pool: "fast"}}
+		for _, how := range []fault{failing, lostReply, crashing, crashed} {
+			t.Run(fmt.Sprintf("%s/%s", name, how), func(t *testing.T) {
+				t.Parallel()
+				points := breakEverywhere(t, o, how)
+				if points < 15 {
+					t.Fatalf("only %d points were broken: the migration did not run", points)
+				}
+			})
+		}
+	}
+}
+
+// breakEverywhere breaks point 1, 2, … until a run ends without meeting the
+// fault, and returns how many there were.
+func breakEverywhere(t *testing.T, o Options, how fault) int {
+	for n := 1; ; n++ {
+		w := newWorld()
+		w.failAt, w.how = n, how
+		_, err := w.run(o)
+		met := w.calls >= n
+		if !met {
+			if err != nil {
+				t.Fatalf("without a fault: %v", err)
+			}
+			checkArrived(t, w, o)
+			return n - 1
+		}
+		findings, err := w.recover()
+		if err != nil {
+			t.Fatalf("point %d: recover: %v", n, err)
+		}
+		for _, f := range findings {
+			if f.Outcome == Unfinished {
+				t.Errorf("point %d: left by recovery: %+v\n%s", n, f, w)
+			}
+		}
+		checkInvariants(t, fmt.Sprintf("point %d", n), w, o)
+	}
+}
+
+func checkInvariants(t *testing.T, at string, w *world, o Options) {
+	t.Helper()
+	src, dst := w.guest["kvm01"] == "running", w.guest["kvm02"] == "running"
+	if src == dst {
+		t.Fatalf("%s: the guest runs on the source: %v, on the destination: %v", at, src, dst)
+	}
+	if dst {
+		checkArrived(t, w, o)
+	} else {
+		checkStayed(t, at, w)
+	}
+	for _, m := range w.journal.migrations {
+		if m.State != state.Finished && m.State != state.Undone {
+			t.Errorf("%s: a migration stays %s after recovery", at, m.State)
+		}
+	}
+}
+
+func checkStayed(t *testing.T, at string, w *world) {
+	t.Helper()
+	if len(w.volumes) != 1 || w.volumes["data"] == nil {
+		t.Errorf("%s: the guest stayed, but there are other volumes than before: %s", at, w)
+	}
+	if h := w.volumes["data"].holders; len(h) != 1 || !h["kvm01"] {
+		t.Errorf("%s: the guest stayed, but data is held by %v", at, h)
+	}
+	if len(w.removed) > 0 {
+		t.Errorf("%s: the guest stayed, but its images %v are gone", at, w.removed)
+	}
+}
+
+func checkArrived(t *testing.T, w *world, o Options) {
+	t.Helper()
+	for _, name := range []string{"data", "web1-vda"} {
+		v, ok := w.volumes[name]
+		if !ok {
+			t.Fatalf("the guest arrived, but volume %s is gone", name)
+		}
+		if len(v.holders) != 1 || !v.holders["kvm02"] {
+			t.Errorf("the guest arrived, but %s is held by %v", name, v.holders)
+		}
+	}
+	if !o.RemoveSource && len(w.removed) > 0 {
+		t.Errorf("nobody asked to remove the source, but %v is gone", w.removed)
+	}
+}

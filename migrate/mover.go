@@ -1,0 +1,298 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/volbridge/volbridge/domainxml"
+	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/pool"
+)
+
+// Observer hears what happens; a command shows it.
+type Observer interface {
+	Planned(Plan)
+	Step(text string)
+	Progress(Progress)
+	Warn(text string)
+}
+
+// Mover carries out migrations. Its fields are what it works with.
+type Mover struct {
+	Source Hypervisor
+	Dest   Hypervisor
+	// Redial opens a new connection to the destination, for when the daemon
+	// there was restarted under a migration.
+	Redial func(ctx context.Context) (Hypervisor, error)
+	// Pools opens a configured pool by name.
+	Pools func(name string) (pool.Backend, error)
+	// PoolNames are the configured pools.
+	PoolNames []string
+	// Recognise finds the disks that a pool knows as its own.
+	Recognise func(ctx context.Context, doc *domainxml.Document) (map[string]Located, error)
+	Journal   Journal
+	// Lock takes the lock file that says that this process lives.
+	Lock    func(ctx context.Context, path string) (release func() error, err error)
+	LockDir string
+	BootID  string
+	// Settle bounds the wait for the destination to give up what it held
+	// after a failure.
+	Settle time.Duration
+	// Inhibit keeps the host up meanwhile.
+	Inhibit func(why string) (release func())
+	Watch   Observer
+	// NewID makes the creation ids of volumes.
+	NewID func() string
+}
+
+// Result is a migration that arrived.
+type Result struct {
+	Plan     Plan          `json:"plan"`
+	Elapsed  time.Duration `json:"-"`
+	Seconds  float64       `json:"seconds"`
+	Warnings []string      `json:"warnings,omitempty"`
+}
+
+// FailedError is a migration that did not arrive.
+type FailedError struct {
+	Domain, DestURI string
+	Cause           error
+	// Place is where the guest was seen after the failure.
+	Place Place
+	// Detail explains a Place that is not AtSource.
+	Detail string
+	// Left is what could not be taken back; nil: everything was.
+	Left error
+}
+
+func (e *FailedError) Error() string {
+	s := fmt.Sprintf("migrate domain %s to %s: %v", e.Domain, e.DestURI, e.Cause)
+	switch {
+	case e.Place == AtSource && e.Left == nil:
+		return s + "; the guest runs on at the source, and everything was taken back"
+	case e.Place == AtSource:
+		return fmt.Sprintf("%s; the guest runs on at the source, but this could not be taken back: %v; run `volbridge recover` to try again", s, e.Left)
+	}
+	return fmt.Sprintf("%s; where the guest runs is %s (%s), so nothing was taken back: look with `virsh list` on both hosts, then run `volbridge recover`", s, e.Place, e.Detail)
+}
+
+func (e *FailedError) Unwrap() error { return e.Cause }
+
+// ErrStalled ends a migration in which nothing moved for too long.
+var ErrStalled = errors.New("nothing moved")
+
+// lockPath is the lock that a living migration holds.
+func lockPath(dir string, id int64) string {
+	return filepath.Join(dir, fmt.Sprintf("migration-%d.lock", id))
+}
+
+// Run plans and carries out a migration.
+func (m *Mover) Run(ctx context.Context, o Options) (Result, error) {
+	start := time.Now()
+	f, plan, err := m.Plan(ctx, o)
+	if err != nil {
+		return Result{}, err
+	}
+	m.Watch.Planned(plan)
+	rec, err := begin(ctx, m.Journal, detail{
+		Plan: plan, RemoveSource: o.RemoveSource, PeerToPeer: o.Tuning.PeerToPeer, Undefine: o.Tuning.UndefineSource,
+	}, m.BootID)
+	if err != nil {
+		return Result{}, err
+	}
+	release, err := m.Lock(ctx, lockPath(m.LockDir, rec.id))
+	if err != nil {
+		return Result{}, errors.Join(err, rec.set(ctx, state.Undone))
+	}
+	defer release()
+	if m.Inhibit != nil {
+		defer m.Inhibit("migrating domain " + plan.Domain)()
+	}
+	return m.carryOut(ctx, rec, f, o, start)
+}
+
+func (m *Mover) carryOut(ctx context.Context, rec *record, f Facts, o Options, start time.Time) (Result, error) {
+	if err := m.prepareVolumes(ctx, rec); err != nil {
+		return Result{}, m.goBack(ctx, rec, err)
+	}
+	if err := m.move(ctx, rec, f, o); err != nil {
+		if forward := m.arrivedAnyway(ctx, rec); !forward {
+			return Result{}, m.goBack(ctx, rec, err)
+		}
+		m.Watch.Warn(fmt.Sprintf("libvirt reported a failure, but the guest runs on the destination and not on the source: %v", err))
+	}
+	warnings, err := m.Finish(ctx, rec)
+	res := Result{Plan: rec.d.Plan, Elapsed: time.Since(start), Seconds: time.Since(start).Seconds(), Warnings: warnings}
+	for _, w := range warnings {
+		m.Watch.Warn(w)
+	}
+	return res, err
+}
+
+// prepareVolumes makes the new volumes and fills in the paths that their
+// devices have on the destination.
+func (m *Mover) prepareVolumes(ctx context.Context, rec *record) error {
+	if err := rec.set(ctx, state.Preparing); err != nil {
+		return err
+	}
+	for i := range rec.d.Plan.Disks {
+		d := &rec.d.Plan.Disks[i]
+		if d.Action != Copy {
+			continue
+		}
+		if err := m.createVolume(ctx, rec, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Mover) createVolume(ctx context.Context, rec *record, d *DiskPlan) error {
+	b, err := m.Pools(d.Pool)
+	if err != nil {
+		return err
+	}
+	prov, ok := b.(pool.Provisioner)
+	if !ok {
+		return fmt.Errorf("pool %s cannot create volumes", d.Pool)
+	}
+	args := createArgs{Target: d.Target, Pool: d.Pool, Volume: d.Volume, CreationID: m.NewID()}
+	return rec.step(ctx, stepCreate, args, func() error {
+		m.Watch.Step(fmt.Sprintf("create volume %s/%s for disk %s", d.Pool, d.Volume, d.Target))
+		v, err := prov.Create(ctx, pool.CreateRequest{Name: d.Volume, SizeBytes: d.GuestBytes, CreationID: args.CreationID})
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", d.Target, err)
+		}
+		if v.SizeBytes < d.GuestBytes {
+			return fmt.Errorf("disk %s: pool %s made volume %s with %d bytes, less than the %d that were asked for", d.Target, d.Pool, d.Volume, v.SizeBytes, d.GuestBytes)
+		}
+		d.VolumeBytes = v.SizeBytes
+		c, err := b.Connection(ctx, d.Volume, pool.Host{Name: rec.d.Plan.DestHost})
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", d.Target, err)
+		}
+		d.Path = c.Path
+		return nil
+	})
+}
+
+// move tells libvirt to migrate and checks that the guest has arrived.
+func (m *Mover) move(ctx context.Context, rec *record, f Facts, o Options) error {
+	call, err := m.call(rec, f, o)
+	if err != nil {
+		return err
+	}
+	if err := rec.set(ctx, state.Moving); err != nil {
+		return err
+	}
+	return rec.step(ctx, stepMove, struct{}{}, func() error {
+		m.Watch.Step(fmt.Sprintf("migrate domain %s to %s", rec.d.Plan.Domain, o.DestURI))
+		if err := m.migrate(ctx, call, o.StallLimit); err != nil {
+			return err
+		}
+		return m.checkArrived(ctx, rec)
+	})
+}
+
+func (m *Mover) call(rec *record, f Facts, o Options) (Call, error) {
+	copies := rec.d.Plan.Copies()
+	call := Call{UUID: rec.d.Plan.UUID, DestURI: o.DestURI, Tuning: o.Tuning}
+	for _, c := range copies {
+		call.CopyDisks = append(call.CopyDisks, c.Target)
+	}
+	var err error
+	if call.DestXML, _, err = destinationXML(f.Guest.LiveXML, f.Live, copies); err != nil {
+		return Call{}, err
+	}
+	if !f.Guest.Persistent {
+		return call, nil
+	}
+	var skipped []string
+	call.PersistXML, skipped, err = destinationXML(f.Guest.StoredXML, f.Live, copies)
+	for _, t := range skipped {
+		m.Watch.Warn(fmt.Sprintf("disk %s is not on the same source in the stored definition, which keeps what it says", t))
+	}
+	return call, err
+}
+
+// migrate runs libvirt's migration under the rule "no progress for N".
+func (m *Mover) migrate(ctx context.Context, call Call, limit time.Duration) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	guard := newStallGuard(limit, func() {
+		cancel(fmt.Errorf("%w for %s (--timeout-stalled)", ErrStalled, limit))
+	})
+	defer guard.stop()
+	err := m.Source.Migrate(ctx, m.Dest, call, func(p Progress) {
+		guard.saw(p)
+		m.Watch.Progress(p)
+	})
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w (libvirt: %w)", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// checkArrived believes libvirt's success only after both daemons were asked.
+func (m *Mover) checkArrived(ctx context.Context, rec *record) error {
+	place, why := m.settle(ctx, rec.d.Plan.UUID)
+	if place == AtDestination {
+		return nil
+	}
+	return fmt.Errorf("libvirt reported success, but the guest was not seen on the destination alone: it is %s (%s)", place, why)
+}
+
+// arrivedAnyway says whether the guest arrived although libvirt reported an
+// error: the point of no return may lie before the error.
+func (m *Mover) arrivedAnyway(ctx context.Context, rec *record) bool {
+	place, _ := m.settle(ctx, rec.d.Plan.UUID)
+	return place == AtDestination
+}
+
+// settle asks both daemons where the guest is until it is no longer under
+// way, or the deadline passes.
+func (m *Mover) settle(ctx context.Context, uuid string) (Place, string) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), m.Settle,
+		fmt.Errorf("the deadline of %s passed", m.Settle))
+	defer cancel()
+	var place Place
+	var why string
+	// Neither daemon announces that it has finished cleaning up, and one of
+	// them may be restarting.
+	_ = until(ctx, "both hosts to settle", func() (bool, error) {
+		place, why = judge(look(ctx, m.Source, nil, uuid), m.lookAtDest(ctx, uuid))
+		return place == AtSource || place == AtDestination, nil
+	})
+	return place, why
+}
+
+// lookAtDest asks the destination, over a new connection where the old one
+// died.
+func (m *Mover) lookAtDest(ctx context.Context, uuid string) sight {
+	s := look(ctx, m.Dest, errors.New("not connected"), uuid)
+	if s.err == nil || m.Redial == nil {
+		return s
+	}
+	h, err := m.Redial(ctx)
+	if err != nil {
+		return sight{err: errors.Join(s.err, err)}
+	}
+	m.Dest.Close()
+	m.Dest = h
+	return look(ctx, h, nil, uuid)
+}
+
+// goBack undoes what was done, if the guest is certainly still on the source.
+func (m *Mover) goBack(ctx context.Context, rec *record, cause error) error {
+	fail := &FailedError{Domain: rec.d.Plan.Domain, DestURI: rec.d.Plan.Destination, Cause: cause}
+	fail.Place, fail.Detail = m.settle(ctx, rec.d.Plan.UUID)
+	if fail.Place != AtSource {
+		return fail
+	}
+	m.Watch.Step("take back what was made")
+	fail.Left = m.undo(ctx, rec)
+	return fail
+}

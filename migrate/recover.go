@@ -1,0 +1,340 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/pool"
+)
+
+// Outcome of one finding.
+type Outcome string
+
+const (
+	// Kept: as it should be for now; nothing to do.
+	Kept Outcome = "kept"
+	// Planned: would be done without --dry-run.
+	WouldDo Outcome = "planned"
+	// Recovered: done.
+	Recovered Outcome = "done"
+	// Unfinished: somebody has to look, or recovery has to run again.
+	Unfinished Outcome = "left"
+)
+
+// Finding is one thing that a hook, a command or a host left behind.
+type Finding struct {
+	Kind    string  `json:"kind"`    // attachment, grant, migration
+	Subject string  `json:"subject"` // which
+	Seen    string  `json:"seen"`    // what was found
+	Action  string  `json:"action"`  // what is to be done about it
+	Outcome Outcome `json:"outcome"`
+	Error   string  `json:"error,omitempty"`
+}
+
+// Attachments is the part of the state store that recovery reads.
+type Attachments interface {
+	All(ctx context.Context) ([]state.Attachment, error)
+	Domain(ctx context.Context, uuid string) ([]state.Attachment, error)
+}
+
+// Recoverer returns what killed commands, hooks and hosts left on this host.
+type Recoverer struct {
+	Host       pool.Host
+	BootID     string
+	PendingAge time.Duration // a pending attachment younger than this may still be confirmed
+	DryRun     bool
+	Now        func() time.Time
+
+	// Local is this host's libvirt; LocalErr says why there is none.
+	Local    Hypervisor
+	LocalErr error
+	Dial     func(ctx context.Context, uri string) (Hypervisor, error)
+
+	Store Attachments
+	// Release detaches and revokes one attachment and forgets its record.
+	Release func(ctx context.Context, a state.Attachment) error
+	// LockDomain is the lock that hooks take for their domain.
+	LockDomain func(ctx context.Context, uuid string) (release func() error, err error)
+
+	Pools     func(name string) (pool.Backend, error)
+	PoolNames []string
+
+	// Mover makes what carries out or undoes a migration between two daemons.
+	Mover func(src, dst Hypervisor) *Mover
+	// Alive says whether the process of a recorded migration still lives.
+	Alive func(ctx context.Context, id int64) (bool, error)
+}
+
+// Recover looks at everything and returns what it found, in the order in which
+// it was handled. The error is non-nil only when it could not look at all.
+func (r *Recoverer) Recover(ctx context.Context) ([]Finding, error) {
+	records, err := r.Store.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for _, a := range records {
+		out = append(out, r.attachment(ctx, a))
+	}
+	out = append(out, r.strayGrants(ctx, records)...)
+	migrations, err := r.migrations(ctx)
+	return append(out, migrations...), err
+}
+
+// verdict is what is to be done with an attachment, and why.
+type verdict struct {
+	release bool
+	left    bool // cannot be decided
+	why     string
+}
+
+// judgeAttachment decides from the record and from what libvirt says. The
+// record never says where a guest is.
+func (r *Recoverer) judgeAttachment(a state.Attachment, s sight) verdict {
+	age := r.Now().Sub(a.Updated)
+	switch {
+	case s.err != nil:
+		return verdict{left: true, why: fmt.Sprintf("libvirt on this host does not answer (%v), so whether the domain runs is not known", s.err)}
+	case s.w.Active:
+		return verdict{why: "the domain is active here: " + s.w.State}
+	case a.BootID != r.BootID:
+		return verdict{release: true, why: "from before the last boot, and the domain is not active here"}
+	case a.Phase == state.Pending && age < r.PendingAge:
+		return verdict{why: fmt.Sprintf("made ready %s ago for a domain that is to arrive", age.Round(time.Second))}
+	case a.Phase == state.Pending:
+		return verdict{release: true, why: fmt.Sprintf("made ready %s ago for a domain that never arrived", age.Round(time.Second))}
+	}
+	return verdict{release: true, why: fmt.Sprintf("%s, but the domain is not active here", a.Phase)}
+}
+
+func (r *Recoverer) attachment(ctx context.Context, a state.Attachment) Finding {
+	f := Finding{
+		Kind:    "attachment",
+		Subject: fmt.Sprintf("volume %s/%s for domain %s (disk %s)", a.Pool, a.Volume, a.DomainName, a.Target),
+	}
+	v := r.judgeAttachment(a, look(ctx, r.Local, r.LocalErr, a.DomainUUID))
+	f.Seen = v.why
+	switch {
+	case v.left:
+		f.Outcome, f.Action = Unfinished, "none"
+		return f
+	case !v.release:
+		f.Outcome, f.Action = Kept, "none"
+		return f
+	}
+	f.Action = "detach the device and return the grant"
+	return r.do(f, func() error { return r.releaseUnchanged(ctx, a) })
+}
+
+// releaseUnchanged releases the attachment unless a hook has touched it since
+// libvirt was asked. libvirt must not be asked under the domain's lock: it may
+// itself be waiting for a hook that waits for that lock.
+func (r *Recoverer) releaseUnchanged(ctx context.Context, a state.Attachment) error {
+	unlock, err := r.LockDomain(ctx, a.DomainUUID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, err := r.Store.Domain(ctx, a.DomainUUID)
+	if err != nil {
+		return err
+	}
+	for _, b := range now {
+		if b.Pool == a.Pool && b.Volume == a.Volume {
+			if b.Phase != a.Phase || !b.Updated.Equal(a.Updated) {
+				return fmt.Errorf("a hook has just touched it (now %s): run recovery again", b.Phase)
+			}
+			return r.Release(ctx, b)
+		}
+	}
+	return nil // a hook released it meanwhile
+}
+
+// strayGrants finds grants that the pools know of this host and that no
+// record explains: the state file was lost.
+func (r *Recoverer) strayGrants(ctx context.Context, records []state.Attachment) []Finding {
+	known := map[string]bool{}
+	for _, a := range records {
+		known[a.Pool+"/"+a.Volume] = true
+	}
+	var out []Finding
+	for _, name := range r.PoolNames {
+		fs, err := r.strayGrantsOf(ctx, name, known)
+		if err != nil {
+			fs = append(fs, Finding{Kind: "grant", Subject: "pool " + name, Seen: "cannot be looked at",
+				Action: "none", Outcome: Unfinished, Error: err.Error()})
+		}
+		out = append(out, fs...)
+	}
+	return out
+}
+
+func (r *Recoverer) strayGrantsOf(ctx context.Context, name string, known map[string]bool) ([]Finding, error) {
+	b, err := r.Pools(name)
+	if err != nil {
+		return nil, err
+	}
+	volumes, err := b.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for _, v := range volumes {
+		if known[name+"/"+v.Name] {
+			continue
+		}
+		holders, err := b.Holders(ctx, v.Name)
+		if err != nil {
+			return out, err
+		}
+		for _, h := range holders {
+			if h.Host == r.Host {
+				out = append(out, r.strayGrant(ctx, name, v.Name, h))
+			}
+		}
+	}
+	return out, nil
+}
+
+func (r *Recoverer) strayGrant(ctx context.Context, poolName, volume string, h pool.Holder) Finding {
+	f := Finding{
+		Kind:    "grant",
+		Subject: fmt.Sprintf("volume %s/%s granted to this host for domain %s", poolName, volume, h.Owner.Name),
+		Action:  "none", Outcome: Unfinished,
+	}
+	s := look(ctx, r.Local, r.LocalErr, h.Owner.UUID)
+	switch {
+	case s.err != nil:
+		f.Seen = fmt.Sprintf("no record explains it, and libvirt on this host does not answer: %v", s.err)
+		return f
+	case s.w.Active:
+		f.Seen = "no record explains it, but the domain is active here"
+		f.Outcome = Kept
+		return f
+	}
+	f.Seen, f.Action = "no record explains it, and the domain is not active here", "detach the device and return the grant"
+	return r.do(f, func() error {
+		return r.releaseUnchangedGrant(ctx, poolName, volume, h)
+	})
+}
+
+// releaseUnchangedGrant releases a grant without a record, unless a hook has
+// recorded one since.
+func (r *Recoverer) releaseUnchangedGrant(ctx context.Context, poolName, volume string, h pool.Holder) error {
+	unlock, err := r.LockDomain(ctx, h.Owner.UUID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	all, err := r.Store.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.Pool == poolName && a.Volume == volume {
+			return fmt.Errorf("a hook has just recorded it for domain %s: run recovery again", a.DomainName)
+		}
+	}
+	return r.Release(ctx, state.Attachment{
+		DomainUUID: h.Owner.UUID, DomainName: h.Owner.Name, Pool: poolName, Volume: volume,
+		Mode: string(h.Mode), Phase: state.Releasing, BootID: r.BootID,
+	})
+}
+
+// do acts, or says that it would.
+func (r *Recoverer) do(f Finding, act func() error) Finding {
+	if r.DryRun {
+		f.Outcome = WouldDo
+		return f
+	}
+	if err := act(); err != nil {
+		f.Outcome, f.Error = Unfinished, err.Error()
+		return f
+	}
+	f.Outcome = Recovered
+	return f
+}
+
+// migrations handles every migration that did not end.
+func (r *Recoverer) migrations(ctx context.Context) ([]Finding, error) {
+	journal := r.Mover(nil, nil).Journal
+	list, err := journal.Migrations(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for _, m := range list {
+		out = append(out, r.migration(ctx, m))
+	}
+	return out, nil
+}
+
+func (r *Recoverer) migration(ctx context.Context, m state.Migration) Finding {
+	f := Finding{
+		Kind:    "migration",
+		Subject: fmt.Sprintf("domain %s from %s to %s", m.DomainName, m.SourceURI, m.DestURI),
+		Action:  "none", Outcome: Unfinished,
+	}
+	alive, err := r.Alive(ctx, m.ID)
+	if err != nil {
+		f.Seen, f.Error = "whether its command still runs is not known", err.Error()
+		return f
+	}
+	if alive {
+		f.Seen, f.Outcome = fmt.Sprintf("%s, and its command still runs", m.State), Kept
+		return f
+	}
+	var d detail
+	if err := json.Unmarshal(m.Detail, &d); err != nil {
+		f.Seen, f.Error = "its record cannot be read", err.Error()
+		return f
+	}
+	return r.deadMigration(ctx, f, m, d)
+}
+
+func (r *Recoverer) deadMigration(ctx context.Context, f Finding, m state.Migration, d detail) Finding {
+	src, srcErr := r.Dial(ctx, m.SourceURI)
+	if srcErr == nil {
+		defer src.Close()
+	}
+	dst, dstErr := r.Dial(ctx, m.DestURI)
+	if dstErr == nil {
+		defer dst.Close()
+	}
+	mv := r.Mover(src, dst)
+	rec := &record{j: mv.Journal, id: m.ID, d: d}
+
+	if m.State == state.Planned || m.State == state.Preparing || m.State == state.Undoing {
+		// libvirt was never told to migrate, or the guest was already seen to
+		// have stayed.
+		f.Seen, f.Action = fmt.Sprintf("its command died while %s", m.State), "delete the volumes that it made"
+		return r.do(f, func() error { return mv.undo(ctx, rec) })
+	}
+	place, why := judge(look(ctx, src, srcErr, m.DomainUUID), look(ctx, dst, dstErr, m.DomainUUID))
+	switch {
+	case m.State == state.Arrived && dstErr == nil, place == AtDestination:
+		f.Seen, f.Action = "the guest has arrived", "finish what was asked for"
+		return r.do(f, func() error { return r.forward(ctx, mv, rec) })
+	case place == AtSource:
+		f.Seen, f.Action = "its command died, and the guest stayed on the source", "delete the volumes that it made"
+		return r.do(f, func() error { return mv.undo(ctx, rec) })
+	}
+	f.Seen = fmt.Sprintf("where the guest runs is %s: %s", place, why)
+	f.Error = "nothing was changed: look with `virsh list --all` on both hosts"
+	return f
+}
+
+// forward finishes a migration whose guest has arrived.
+func (r *Recoverer) forward(ctx context.Context, mv *Mover, rec *record) error {
+	warnings, err := mv.Finish(ctx, rec)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		mv.Watch.Warn(w)
+	}
+	return nil
+}

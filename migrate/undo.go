@@ -1,0 +1,80 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/pool"
+)
+
+// undo takes back every step that may have happened, in reverse, and goes on
+// past failures. The caller knows that the guest runs on the source. A failed
+// undo leaves the migration in `undoing`, for recovery to try again.
+func (m *Mover) undo(ctx context.Context, rec *record) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := rec.set(ctx, state.Undoing); err != nil {
+		return err
+	}
+	steps, err := m.Journal.Steps(ctx, rec.id)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := len(steps) - 1; i >= 0; i-- {
+		if steps[i].Status == state.Undo {
+			continue
+		}
+		if err := m.undoStep(ctx, steps[i]); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if err := rec.mark(ctx, steps[i].N, state.Undo); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return rec.set(ctx, state.Undone)
+}
+
+func (m *Mover) undoStep(ctx context.Context, s state.Step) error {
+	switch s.Kind {
+	case stepCreate:
+		var a createArgs
+		if err := json.Unmarshal(s.Args, &a); err != nil {
+			return fmt.Errorf("read step %d: %w", s.N, err)
+		}
+		return m.deleteCreated(ctx, a)
+	case stepMove:
+		return nil // libvirt takes its own part back; the caller has seen that it did
+	}
+	return fmt.Errorf("step %d has the kind %q, which this version cannot undo: use the version that wrote it", s.N, s.Kind)
+}
+
+// deleteCreated removes a volume that this migration made, once no host holds
+// it: the destination returns its grant when libvirt there has cleaned up.
+func (m *Mover) deleteCreated(ctx context.Context, a createArgs) error {
+	b, err := m.Pools(a.Pool)
+	if err != nil {
+		return err
+	}
+	prov, ok := b.(pool.Provisioner)
+	if !ok {
+		return fmt.Errorf("pool %s cannot delete volumes", a.Pool)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, m.Settle, fmt.Errorf("the deadline of %s passed", m.Settle))
+	defer cancel()
+	// Another host's grant goes without an event on this one.
+	return until(ctx, fmt.Sprintf("volume %s/%s to be given up", a.Pool, a.Volume), func() (bool, error) {
+		err := prov.Delete(ctx, a.Volume, a.CreationID)
+		if errors.Is(err, pool.ErrNotOurs) {
+			m.Watch.Warn(fmt.Sprintf("volume %s/%s was made by somebody else and stays", a.Pool, a.Volume))
+			return true, nil
+		}
+		return err == nil, err
+	})
+}
