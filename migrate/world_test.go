@@ -280,7 +280,11 @@ func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watc
 		cleanUp()
 		return err
 	}
-	return d.w.point(func() error { complete(); return nil }) // the switch, and libvirt's reply
+	err = d.w.point(func() error { complete(); return nil }) // the switch, and libvirt's reply
+	if d.w.guest[to.name] == "arriving" {
+		cleanUp()
+	}
+	return err
 }
 
 func (d *fakeDaemon) UsersOf(context.Context, string, string) (users []string, err error) {
@@ -439,14 +443,12 @@ func (w *world) recover() ([]Finding, error) {
 		Now: time.Now, BootID: "boot", Local: &fakeDaemon{w: w, name: "kvm01", xml: twoDiskXML},
 		Store: noAttachments{}, Mover: w.mover,
 		Dial: func(_ context.Context, uri string) (Hypervisor, error) {
-			return &fakeDaemon{w: w, name: uri[len("fake://"):], xml: w.liveXML()}, nil
+			return &fakeDaemon{w: w, name: uri[len("fake://"):], xml: twoDiskXML}, nil
 		},
 		Alive: func(context.Context, int64) (bool, error) { return false, nil },
 	}
 	return r.Recover(context.Background())
 }
-
-func (w *world) liveXML() string { return twoDiskXML }
 
 type noAttachments struct{}
 

@@ -15,13 +15,6 @@ import (
 	"github.com/volbridge/volbridge/migrate"
 )
 
-// Keepalive: a peer that says nothing for keepaliveCount × keepaliveSeconds is
-// gone, and every call on its connection fails.
-const (
-	keepaliveSeconds = 5
-	keepaliveCount   = 6
-)
-
 // Daemon is a connection to one libvirt daemon. It implements
 // migrate.Hypervisor.
 type Daemon struct {
@@ -35,8 +28,6 @@ func Open(ctx context.Context, uri string) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", uri, plain(err))
 	}
-	// A local daemon has no keepalive, which is no loss: its socket closes.
-	_ = conn.SetKeepAlive(keepaliveSeconds, keepaliveCount)
 	return &Daemon{uri: uri, conn: conn}, nil
 }
 
@@ -210,6 +201,9 @@ func plain(err error) error {
 }
 
 func noGuest(err error) error {
+	if errors.Is(err, virt.ErrNoDomain) {
+		return fmt.Errorf("%w: %w", migrate.ErrNoGuest, err)
+	}
 	var e libvirt.Error
 	if errors.As(err, &e) && e.Code == libvirt.ERR_NO_DOMAIN {
 		return fmt.Errorf("%w: %s", migrate.ErrNoGuest, e.Message)

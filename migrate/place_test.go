@@ -1,0 +1,43 @@
+package migrate
+
+import (
+	"errors"
+	"testing"
+)
+
+// TestJudge is the table by which a guest's place is told: what the source
+// says × what the destination says.
+func TestJudge(t *testing.T) {
+	said := func(w Whereabouts) sight { return sight{w: w} }
+	var (
+		silent    = sight{err: errors.New("no answer")}
+		absent    = said(Whereabouts{})
+		runs      = said(Whereabouts{Active: true})
+		switching = said(Whereabouts{Active: true, Switching: true})
+		leaving   = said(Whereabouts{Active: true, Job: "outgoing migration"})
+	)
+	cases := []struct {
+		name     string
+		src, dst sight
+		want     Place
+	}{
+		{"stayed", runs, absent, AtSource},
+		{"stayed, destination silent", runs, silent, AtSource},
+		{"arrived", absent, runs, AtDestination},
+		{"moving", leaving, switching, InFlight},
+		{"moving, destination silent", leaving, silent, InFlight},
+		{"stopped for the switch", switching, switching, InFlight},
+		{"destination still cleans up", runs, switching, InFlight},
+		{"twice", runs, runs, Unclear},
+		{"source silent, runs there", silent, runs, Unclear},
+		{"both silent", silent, silent, Unclear},
+		{"nowhere", absent, absent, Unclear},
+		{"gone from the source, destination silent", absent, silent, Unclear},
+		{"gone from the source, still arriving", absent, switching, InFlight},
+	}
+	for _, c := range cases {
+		if got, why := judge(c.src, c.dst); got != c.want {
+			t.Errorf("%s: %s (%s), want %s", c.name, got, why, c.want)
+		}
+	}
+}
