@@ -5,10 +5,15 @@ package domainxml
 // Namespace is the XML namespace of volbridge's element in <metadata>.
 const Namespace = "urn:volbridge:domain:1"
 
-// Limits on what is read; libvirt itself never comes near them.
+// Prefix is the prefix that volbridge writes for Namespace, and the key to give
+// to virDomainSetMetadata together with Metadata.Unqualified.
+const Prefix = "volbridge"
+
+// Limits on what is read. Depth has room for the longest backing chain that
+// libvirt allows (200); beyond 256 libvirt's own XML library gives up too.
 const (
 	MaxBytes = 16 << 20
-	MaxDepth = 64
+	MaxDepth = 256
 )
 
 // Disk is one <disk> of a domain, as written. Attributes that are absent are
@@ -20,7 +25,7 @@ type Disk struct {
 	Target string // vda
 	Bus    string // virtio
 
-	Source string // source file, dev, dir or name, by kind; empty: no medium
+	Source string // source file, dev, dir, name or path, by kind; empty: no medium
 	Pool   string // of type='volume'
 	Volume string // of type='volume'
 
@@ -38,8 +43,8 @@ type Disk struct {
 
 	SliceBytes int64     // size of <slice type='storage'>, 0 without one
 	Backing    []Backing // the explicit backing chain, nearest first
-	// Unkeepable names what stands in the source that a raw block disk cannot
-	// keep: "encryption", "reservations".
+	// Unkeepable names what the disk has that a raw block disk cannot keep:
+	// "encryption" (of the source or of a backing store), "reservations".
 	Unkeepable []string
 }
 
@@ -50,8 +55,11 @@ type Backing struct {
 	Source string
 }
 
-// Empty says whether the disk has no medium.
-func (d Disk) Empty() bool { return d.Source == "" && d.Volume == "" && d.Kind != "network" }
+// Empty says whether the disk has no medium. Network and NVMe disks are told by
+// more than a path and always have one.
+func (d Disk) Empty() bool {
+	return d.Source == "" && d.Volume == "" && d.Kind != "network" && d.Kind != "nvme"
+}
 
 // ManagedDisk is what the metadata declares of one disk.
 type ManagedDisk struct {
