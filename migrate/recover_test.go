@@ -1,0 +1,122 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/pool"
+)
+
+// records is a store whose content may change between two looks, as a hook
+// would change it.
+type records struct {
+	all   []state.Attachment
+	later []state.Attachment // what Domain sees
+}
+
+func (r records) All(context.Context) ([]state.Attachment, error) { return r.all, nil }
+func (r records) Domain(context.Context, string) ([]state.Attachment, error) {
+	return r.later, nil
+}
+
+// localDaemon answers Where with what the test says.
+type localDaemon struct {
+	fakeDaemon
+	w   Whereabouts
+	err error
+}
+
+func (d *localDaemon) Where(context.Context, string) (Whereabouts, error) { return d.w, d.err }
+
+func TestRecoverJudgesAttachments(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	record := func(phase state.Phase, boot string, age time.Duration) state.Attachment {
+		return state.Attachment{DomainUUID: guestUUID, DomainName: "web1", Target: "vda", Pool: "fast", Volume: "v",
+			Phase: phase, BootID: boot, Updated: now.Add(-age)}
+	}
+	active := Whereabouts{Active: true, State: "running"}
+	arriving := Whereabouts{Active: true, Switching: true, State: "paused for migration"}
+	cases := []struct {
+		name     string
+		a        state.Attachment
+		w        Whereabouts
+		err      error
+		want     Outcome
+		released bool
+	}{
+		{"runs", record(state.Held, "boot", time.Hour), active, nil, Kept, false},
+		{"arrives", record(state.Held, "boot", time.Hour), arriving, nil, Kept, false},
+		{"runs again after a boot", record(state.Held, "old", time.Hour), active, nil, Kept, false},
+		{"young pending", record(state.Pending, "boot", time.Second), Whereabouts{}, nil, Kept, false},
+		{"old pending", record(state.Pending, "boot", time.Hour), Whereabouts{}, nil, Recovered, true},
+		{"young pending of another boot", record(state.Pending, "old", time.Second), Whereabouts{}, nil, Recovered, true},
+		{"held, not active", record(state.Held, "boot", time.Second), Whereabouts{Defined: true}, nil, Recovered, true},
+		{"hook died attaching", record(state.Attaching, "boot", time.Second), Whereabouts{}, nil, Recovered, true},
+		{"release not finished", record(state.Releasing, "boot", time.Second), Whereabouts{}, nil, Recovered, true},
+		{"before the last boot", record(state.Held, "old", time.Second), Whereabouts{}, nil, Recovered, true},
+		{"libvirt silent", record(state.Pending, "old", time.Hour), Whereabouts{}, errors.New("down"), Unfinished, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			released := false
+			r := &Recoverer{BootID: "boot", PendingAge: 2 * time.Minute, Now: func() time.Time { return now },
+				Local: &localDaemon{w: c.w, err: c.err},
+				Store: records{all: []state.Attachment{c.a}, later: []state.Attachment{c.a}},
+				LockDomain: func(context.Context, string) (func() error, error) {
+					return func() error { return nil }, nil
+				},
+				Release: func(context.Context, state.Attachment) error { released = true; return nil },
+			}
+			if f := r.attachment(context.Background(), c.a); f.Outcome != c.want || released != c.released {
+				t.Errorf("%+v, released %v; want %s, %v", f, released, c.want, c.released)
+			}
+			r.DryRun, released = true, false
+			if f := r.attachment(context.Background(), c.a); released || (c.released && f.Outcome != WouldDo) {
+				t.Errorf("dry run: %+v, released %v", f, released)
+			}
+		})
+	}
+}
+
+// A hook that runs between libvirt's answer and recovery's lock has its way.
+func TestRecoverLeavesWhatAHookTouchedMeanwhile(t *testing.T) {
+	a := state.Attachment{DomainUUID: guestUUID, Pool: "fast", Volume: "v", Phase: state.Pending, BootID: "old"}
+	touched := a
+	touched.Phase, touched.Updated = state.Held, time.Now()
+	r := &Recoverer{BootID: "boot", Now: time.Now, Local: &localDaemon{},
+		Store: records{all: []state.Attachment{a}, later: []state.Attachment{touched}},
+		LockDomain: func(context.Context, string) (func() error, error) {
+			return func() error { return nil }, nil
+		},
+		Release: func(context.Context, state.Attachment) error { t.Fatal("released"); return nil },
+	}
+	if f := r.attachment(context.Background(), a); f.Outcome != Unfinished || f.Error == "" {
+		t.Errorf("%+v, want it left with an error", f)
+	}
+}
+
+// The state file was lost: the pool still knows that this host holds a volume.
+func TestRecoverFindsStrayGrants(t *testing.T) {
+	for name, active := range map[string]bool{"runs": true, "does not run": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			var released []string
+			r := &Recoverer{Host: pool.Host{Name: "kvm01"}, BootID: "boot", Now: time.Now,
+				Local: &localDaemon{w: Whereabouts{Active: active}}, Store: records{},
+				LockDomain: func(context.Context, string) (func() error, error) {
+					return func() error { return nil }, nil
+				},
+				Release:   func(_ context.Context, a state.Attachment) error { released = append(released, a.Volume); return nil },
+				Pools:     func(string) (pool.Backend, error) { return fakePool{w}, nil },
+				PoolNames: []string{"fast"}, Mover: w.mover,
+			}
+			fs, err := r.Recover(context.Background())
+			if err != nil || len(fs) != 1 || (len(released) == 1) == active {
+				t.Errorf("%+v, released %v, error %v", fs, released, err)
+			}
+		})
+	}
+}
