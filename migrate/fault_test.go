@@ -59,6 +59,40 @@ func breakEverywhere(t *testing.T, o Options, how fault) int {
 	}
 }
 
+// TestNothingIsUndoneWhileUnderWay loses the client of a peer-to-peer
+// migration at each point, and recovers twice: while the daemons still move the
+// guest, and after it has arrived.
+func TestNothingIsUndoneWhileUnderWay(t *testing.T) {
+	o := Options{Domain: "web1", DestURI: "fake://kvm02", Disks: map[string]DiskTarget{"vda": {Pool: "fast"}}, Tuning: Tuning{PeerToPeer: true}}
+	for _, how := range []fault{failing, lostReply, crashing, crashed} {
+		met := 0
+		for n := 1; ; n++ {
+			w := newWorld()
+			w.slow, w.failAt, w.how = true, n, how
+			_, _ = w.run(o)
+			if w.calls < n {
+				break
+			}
+			if w.land == nil {
+				continue
+			}
+			met++
+			fs, err := w.recover()
+			if err != nil || len(fs) != 1 || fs[0].Outcome != Unfinished || w.volumes["web1-vda"] == nil {
+				t.Fatalf("%s, point %d: recovery while it is under way: %+v, %v\n%s", how, n, fs, err, w)
+			}
+			w.land()
+			if fs, err = w.recover(); err != nil || fs[0].Outcome != Recovered {
+				t.Fatalf("%s, point %d: recovery after it arrived: %+v, %v", how, n, fs, err)
+			}
+			checkInvariants(t, fmt.Sprintf("%s, point %d", how, n), w, o)
+		}
+		if met == 0 {
+			t.Errorf("%s: no point left the migration under way", how)
+		}
+	}
+}
+
 func checkInvariants(t *testing.T, at string, w *world, o Options) {
 	t.Helper()
 	src, dst := w.guest["kvm01"] == "running", w.guest["kvm02"] == "running"

@@ -23,6 +23,10 @@ type world struct {
 	volumes map[string]*fakeVolume
 	journal *fakeJournal
 	removed []string // image files that were removed
+	// slow makes a peer-to-peer migration whose client is lost stay under way
+	// until land is called.
+	slow bool
+	land func()
 
 	calls  int
 	failAt int
@@ -196,7 +200,7 @@ func (d *fakeDaemon) Guest(_ context.Context, ref string) (g Guest, err error) {
 		if s == "" {
 			return fmt.Errorf("%w: %s", ErrNoGuest, ref)
 		}
-		g = Guest{UUID: guestUUID, Name: "web1", Active: s == "running", Persistent: true,
+		g = Guest{UUID: guestUUID, Name: "web1", Active: s != "stored", Persistent: true,
 			LiveXML: d.xml, StoredXML: d.xml, DiskBytes: map[string]int64{"vda": 100, "vdb": 50}}
 		return nil
 	})
@@ -206,7 +210,10 @@ func (d *fakeDaemon) Guest(_ context.Context, ref string) (g Guest, err error) {
 func (d *fakeDaemon) Where(context.Context, string) (w Whereabouts, err error) {
 	err = d.w.point(func() error {
 		s := d.w.guest[d.name]
-		w = Whereabouts{Defined: s != "", Active: s == "running" || s == "arriving", Switching: s == "arriving", State: s}
+		w = Whereabouts{Defined: s != "", Active: s == "running" || s == "arriving" || s == "leaving", Switching: s == "arriving", State: s}
+		if s == "leaving" {
+			w.Job = "outgoing migration"
+		}
 		return nil
 	})
 	return w, err
@@ -232,6 +239,9 @@ func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watc
 	to := dest.(*fakeDaemon)
 	var mine []string
 	cleanUp := func() {
+		if d.w.slow && call.Tuning.PeerToPeer {
+			return
+		}
 		d.w.guest[to.name] = ""
 		for _, v := range mine {
 			delete(d.w.volumes[v].holders, to.name)
@@ -244,12 +254,23 @@ func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watc
 			delete(v.holders, d.name)
 		}
 	}
+	lost := func() { // the daemons go on without their client
+		if d.w.slow {
+			d.w.guest[d.name], d.w.land = "leaving", complete
+			return
+		}
+		complete()
+	}
 	begun := false
 	defer func() {
+		if d.w.guest[to.name] == "arriving" && begun && call.Tuning.PeerToPeer && d.w.slow && err != nil {
+			lost()
+			return
+		}
 		if p := recover(); p != nil {
 			switch {
-			case begun && call.Tuning.PeerToPeer:
-				complete()
+			case begun && call.Tuning.PeerToPeer && d.w.guest[to.name] == "arriving":
+				lost()
 			case d.w.guest[to.name] == "arriving":
 				cleanUp()
 			}
