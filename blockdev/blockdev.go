@@ -62,7 +62,9 @@ var (
 )
 
 // Transport is one way to reach volumes. All calls are idempotent and end with
-// ctx.
+// ctx; a call that a hanging file server holds up ends with an error that says
+// that it may still take effect. The caller keeps two calls for one volume on
+// one host from running at once.
 type Transport interface {
 	// Attach makes the device appear at c.Path, verifies its identity and
 	// size, and returns it. After an error nothing was handed over; what
@@ -77,4 +79,13 @@ type Transport interface {
 	// it and means that it is still there. A device that is not there is no
 	// error.
 	Detach(ctx context.Context, c Connection) error
+}
+
+// Resizer is a Transport whose attached devices do not grow by themselves when
+// their volume does.
+type Resizer interface {
+	// Grow makes the attached device as large as c.SizeBytes, which its volume
+	// already is, verifies it and returns it. It is idempotent. A device that
+	// is not on this host gives ErrNotAttached.
+	Grow(ctx context.Context, c Connection) (Device, error)
 }

@@ -1,0 +1,78 @@
+package blockdev
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"github.com/volbridge/volbridge/internal/testenv"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// mib is the size of the volumes in these tests.
+const mib = 1 << 20
+
+// newVolume makes a raw file and the connection to it, and sees to it that no
+// loop device or link of it outlives the test.
+func newVolume(t testing.TB, name string) Connection {
+	t.Helper()
+	testenv.NeedRoot(t)
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "disk.raw")
+	if err := os.WriteFile(file, make([]byte, mib), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pool := "test-" + strings.ToLower(rand.Text())
+	c := Connection{
+		Protocol: Loop, Pool: pool, Volume: name, HostID: "host-1", SizeBytes: mib, File: file,
+		Identity: Identity(uuid.NewString()), Path: StablePath(pool, name),
+	}
+	t.Cleanup(func() { cleanUp(t, c) })
+	return c
+}
+
+func cleanUp(t testing.TB, c Connection) {
+	l := newLoop(System())
+	for _, host := range []string{"host-1", "host-2"} {
+		c.HostID = host
+		left, err := l.search(c)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, s := range left {
+			if err := l.requestClear(s.node, mark(c)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	os.RemoveAll(filepath.Dir(c.Path))
+	os.Remove(filepath.Dir(filepath.Dir(c.Path))) // fails where others use it
+}
+
+// impatient is the loop transport that does not wait for passing openers.
+func impatient() loop {
+	l := newLoop(System())
+	l.patience = 50 * time.Millisecond
+	return l
+}
+
+func mustAttach(t testing.TB, c Connection) Device {
+	t.Helper()
+	d, err := Attach(t.Context(), System(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func backingOf(node string) string { return newLoop(System()).backing(node) }
