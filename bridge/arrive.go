@@ -1,0 +1,147 @@
+package bridge
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+
+	"github.com/volbridge/volbridge/domainxml"
+	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/pool"
+)
+
+// Start attaches all managed disks of a domain that is about to be started,
+// or that arrives: then its document carries the token that Arrive recorded.
+// The document cannot be changed at this point, so its paths must be right;
+// that is looked at before anything is granted.
+func (b *Bridge) Start(ctx context.Context, doc *domainxml.Document) error {
+	return b.enter(ctx, doc, func(jobs []*job, records map[state.Key]state.Attachment) (func() error, error) {
+		meta, _ := doc.Metadata()
+		var errs []error
+		for _, j := range jobs {
+			j.mode, j.phase = j.disk.Mode(pool.Exclusive), state.Held
+			if a := records[j.key()]; b.arrives(a, meta.Arrival) {
+				j.mode = j.disk.Mode(pool.Handover)
+			}
+			errs = append(errs, diskError(j.disk, doc.Name(), j.startable()))
+		}
+		return func() error { return nil }, errors.Join(errs...)
+	})
+}
+
+// arrives says whether the token is the one of the record: only then may the
+// domain run here beside the host that it comes from. A record left over from
+// an earlier migration has another token, one from before the last boot counts
+// for nothing.
+func (b *Bridge) arrives(a state.Attachment, token string) bool {
+	return token != "" && a.Arrival == token && a.BootID == b.BootID
+}
+
+// Arrive attaches all managed disks of a domain that another host is about to
+// send, and returns the document as this host needs it; nil where the domain
+// has no managed disk. The disks stay pending until Start.
+func (b *Bridge) Arrive(ctx context.Context, doc *domainxml.Document) (xml []byte, err error) {
+	token := rand.Text()
+	err = b.enter(ctx, doc, func(jobs []*job, records map[state.Key]state.Attachment) (func() error, error) {
+		for _, j := range jobs {
+			j.mode, j.phase, j.arrival = j.disk.Mode(pool.Handover), state.Pending, token
+			// libvirt calls this hook before it looks whether the domain
+			// runs here already: what is Held stays Held.
+			if a := records[j.key()]; b.kept(&a) {
+				j.phase = a.Phase
+			}
+		}
+		return func() (err error) {
+			meta, _ := doc.Metadata()
+			meta.Arrival = token
+			xml, err = rewrite(doc, jobs, &meta)
+			return err
+		}, nil
+	})
+	return xml, err
+}
+
+// Restore attaches all managed disks of a domain that is about to be restored
+// from a saved image, and returns the document if this host needs another than
+// the saved one, else nil.
+func (b *Bridge) Restore(ctx context.Context, doc *domainxml.Document) (xml []byte, err error) {
+	err = b.enter(ctx, doc, func(jobs []*job, _ map[state.Key]state.Attachment) (func() error, error) {
+		for _, j := range jobs {
+			j.mode, j.phase = j.disk.Mode(pool.Exclusive), state.Held
+		}
+		return func() (err error) {
+			xml, err = changed(doc, jobs)
+			return err
+		}, nil
+	})
+	return xml, err
+}
+
+// enter is the way in: recognise, resolve, let prepare decide how each disk
+// is taken, take.
+func (b *Bridge) enter(ctx context.Context, doc *domainxml.Document,
+	prepare func([]*job, map[state.Key]state.Attachment) (finish func() error, err error)) error {
+	disks, err := b.managed(ctx, doc)
+	if err != nil || len(disks) == 0 {
+		return err
+	}
+	unlock, err := b.lockDomain(ctx, doc.UUID())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	jobs, err := b.resolve(ctx, doc, disks)
+	if err != nil {
+		return err
+	}
+	list, err := b.Store.Domain(ctx, doc.UUID())
+	if err != nil {
+		return err
+	}
+	records := make(map[state.Key]state.Attachment, len(list))
+	for _, a := range list {
+		records[a.Key()] = a
+	}
+	finish, err := prepare(jobs, records)
+	if err != nil {
+		return err
+	}
+	return b.take(ctx, jobs, finish)
+}
+
+func (j *job) key() state.Key {
+	return state.Key{DomainUUID: j.owner.UUID, Pool: j.disk.Pool, Volume: j.disk.Volume}
+}
+
+func rewrite(doc *domainxml.Document, jobs []*job, meta *domainxml.Metadata) ([]byte, error) {
+	disks := make([]domainxml.BlockDisk, len(jobs))
+	for i, j := range jobs {
+		disks[i] = j.blockDisk(j.conn.SizeBytes)
+	}
+	xml, err := doc.Rewrite(disks, meta)
+	if err != nil {
+		return nil, err
+	}
+	return xml, nil
+}
+
+// changed rewrites only the disks that are not right as they are. A token left
+// from the migration that brought the domain here goes.
+func changed(doc *domainxml.Document, jobs []*job) ([]byte, error) {
+	var wrong []*job
+	for _, j := range jobs {
+		x, want := j.disk.XML, j.blockDisk(j.conn.SizeBytes)
+		if x.Kind != "block" || x.Source != want.Path || x.SliceBytes != want.SliceBytes {
+			wrong = append(wrong, j)
+		}
+	}
+	meta, _ := doc.Metadata()
+	if meta.Arrival == "" {
+		if len(wrong) == 0 {
+			return nil, nil
+		}
+		return rewrite(doc, wrong, nil)
+	}
+	meta.Arrival = ""
+	return rewrite(doc, wrong, &meta)
+}

@@ -1,0 +1,219 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/volbridge/volbridge/blockdev"
+	"github.com/volbridge/volbridge/domainxml"
+	"github.com/volbridge/volbridge/pool"
+)
+
+// LinkDir is the folder of the device links that volbridge makes; each path
+// below it is LinkDir + pool + "/" + volume.
+const LinkDir = "/dev/" + blockdev.LinkFolder + "/"
+
+// How a disk was recognised, in the order in which it is tried.
+const (
+	ByMetadata = "metadata"
+	ByPath     = "path"
+	ByVolume   = "volume"
+)
+
+// Disk is a disk that volbridge manages.
+type Disk struct {
+	Target string
+	Pool   string
+	Volume string
+	// SizeBytes is what the guest sees, 0 where that is not known.
+	SizeBytes int64
+	// Multi: read-only and shareable disks may be reached by several hosts
+	// and domains.
+	Multi bool
+	By    string // ByMetadata, ByPath or ByVolume
+	XML   domainxml.Disk
+
+	// whole: the source is this very volume and has no slice, so that the
+	// guest sees all of the device, whatever the metadata says.
+	whole bool
+}
+
+// Mode is the access that the disk asks for where otherwise would be asked for
+// one that a single domain writes.
+func (d Disk) Mode(otherwise pool.AccessMode) pool.AccessMode {
+	if d.Multi {
+		return pool.Multi
+	}
+	return otherwise
+}
+
+// Managed returns the managed disks of a domain in the order of the document.
+// A disk is managed if the metadata declares it, else if a pool recognises its
+// source path, else if it is of type='volume' and names a configured pool. A
+// contradiction is an error, and so is a path of volbridge's own form that no
+// pool of this host claims; what was recognised is returned nevertheless.
+func Managed(ctx context.Context, doc *domainxml.Document, pools Pools) ([]Disk, error) {
+	m := recogniser{pools: pools, declared: declared(doc)}
+	var disks []Disk
+	var errs []error
+	for _, x := range doc.Disks() {
+		d, ok, err := m.recognise(ctx, x)
+		if err != nil {
+			errs = append(errs, diskError(Disk{Target: x.Target}, doc.Name(), err))
+		}
+		if ok {
+			disks = append(disks, d)
+		}
+	}
+	errs = append(errs, twice(disks, doc.Name()))
+	return disks, errors.Join(errs...)
+}
+
+// Stale returns the entries of the metadata whose disk the domain no longer
+// has, or whose medium is gone: it was detached or ejected.
+func Stale(doc *domainxml.Document) []domainxml.ManagedDisk {
+	entries := declared(doc)
+	for _, x := range doc.Disks() {
+		if !x.Empty() {
+			delete(entries, x.Target)
+		}
+	}
+	meta, _ := doc.Metadata()
+	var stale []domainxml.ManagedDisk
+	for _, m := range meta.Disks {
+		if _, is := entries[m.Target]; is {
+			stale = append(stale, m)
+		}
+	}
+	return stale
+}
+
+func declared(doc *domainxml.Document) map[string]domainxml.ManagedDisk {
+	meta, _ := doc.Metadata()
+	byTarget := make(map[string]domainxml.ManagedDisk, len(meta.Disks))
+	for _, m := range meta.Disks {
+		byTarget[m.Target] = m
+	}
+	return byTarget
+}
+
+func twice(disks []Disk, domain string) error {
+	first := make(map[[2]string]Disk, len(disks))
+	for _, d := range disks {
+		key := [2]string{d.Pool, d.Volume}
+		if other, is := first[key]; is {
+			return diskError(d, domain, fmt.Errorf("volume %s/%s is disk %s already: remove one of the two", d.Pool, d.Volume, other.Target))
+		}
+		first[key] = d
+	}
+	return nil
+}
+
+type recogniser struct {
+	pools    Pools
+	declared map[string]domainxml.ManagedDisk
+}
+
+func (r recogniser) recognise(ctx context.Context, x domainxml.Disk) (Disk, bool, error) {
+	if x.Empty() {
+		return Disk{}, false, nil
+	}
+	d := Disk{Target: x.Target, SizeBytes: x.SliceBytes, Multi: x.ReadOnly || x.Shareable, XML: x}
+	found, byPath, err := r.byPath(ctx, x)
+	if m, is := r.declared[x.Target]; is {
+		return r.fromMetadata(d, m, found, byPath, err)
+	}
+	if err != nil {
+		return Disk{}, false, err
+	}
+	switch {
+	case byPath:
+		d.Pool, d.Volume, d.By, d.whole = found.Pool, found.Name, ByPath, x.SliceBytes == 0
+	case x.Kind == "volume" && r.configured(x.Pool):
+		d.Pool, d.Volume, d.By = x.Pool, x.Volume, ByVolume
+	default:
+		return Disk{}, false, nil
+	}
+	return d, true, nil
+}
+
+// fromMetadata: the metadata is the authority, but where the source is
+// evidently another volume, the guest may be writing that one. Neither is
+// chosen then.
+func (r recogniser) fromMetadata(d Disk, m domainxml.ManagedDisk, found pool.Volume, byPath bool, err error) (Disk, bool, error) {
+	d.Pool, d.Volume, d.By = m.Pool, m.Volume, ByMetadata
+	switch {
+	case byPath && (found.Pool != m.Pool || found.Name != m.Volume):
+		err = fmt.Errorf("the metadata says volume %s/%s, but source %s is volume %s/%s: make them agree with \"virsh edit\"",
+			m.Pool, m.Volume, d.XML.Source, found.Pool, found.Name)
+	case byPath:
+		d.whole = d.XML.SliceBytes == 0
+	case errors.Is(err, ErrNoPool), errors.Is(err, pool.ErrNotFound):
+		// The path is of another host, or of a volume that is gone; the
+		// volume that the metadata names decides.
+		err = nil
+	}
+	if d.SizeBytes == 0 {
+		d.SizeBytes = m.SizeBytes
+	}
+	return d, true, err
+}
+
+func (r recogniser) configured(name string) bool {
+	for _, n := range r.pools.Names() {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// byPath asks the pools whose volume has the disk's source path. A path below
+// LinkDir names its pool; for any other path all pools are asked, and one that
+// cannot be opened cannot claim it.
+func (r recogniser) byPath(ctx context.Context, x domainxml.Disk) (pool.Volume, bool, error) {
+	if x.Kind != "block" && x.Kind != "file" {
+		return pool.Volume{}, false, nil
+	}
+	if rest, ours := strings.CutPrefix(x.Source, LinkDir); ours {
+		name, _, _ := strings.Cut(rest, "/")
+		v, err := r.ask(ctx, name, x.Source)
+		if err != nil {
+			return v, false, fmt.Errorf("source %s: %w", x.Source, err)
+		}
+		return v, true, nil
+	}
+	for _, name := range r.pools.Names() {
+		v, err := r.ask(ctx, name, x.Source)
+		var closed *openError
+		switch {
+		case err == nil:
+			return v, true, nil
+		case errors.Is(err, pool.ErrNotFound), errors.As(err, &closed):
+		default:
+			return v, false, fmt.Errorf("source %s: %w", x.Source, err)
+		}
+	}
+	return pool.Volume{}, false, nil
+}
+
+func (r recogniser) ask(ctx context.Context, name, path string) (pool.Volume, error) {
+	backend, err := r.pools.Open(name)
+	if err != nil {
+		return pool.Volume{}, &openError{err}
+	}
+	v, err := backend.LookupPath(ctx, path)
+	if err != nil {
+		return pool.Volume{}, err
+	}
+	v.Pool = name
+	return v, nil
+}
+
+// openError: a pool could not be asked at all.
+type openError struct{ err error }
+
+func (e *openError) Error() string { return e.err.Error() }
+func (e *openError) Unwrap() error { return e.err }

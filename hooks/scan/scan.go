@@ -1,0 +1,78 @@
+// Package scan looks at the bytes of a domain document, without parsing it,
+// for anything that could be a managed disk. It is the whole cost of the hook
+// for a domain that volbridge has nothing to do with, and imports accordingly
+// little.
+package scan
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// marks are what at least one of stands in every document with a managed disk.
+// A backend whose volumes are recognised by another form of path adds that
+// form here.
+var marks = []string{
+	"urn:volbridge:domain:1", // our metadata
+	"/dev/volbridge/",        // our device links
+	`type='volume'`,          // may name one of our pools
+	`type="volume"`,
+	"&#", // a character reference may hide any of the above
+}
+
+// Managed says whether the document may have a managed disk. It errs only on
+// that side, for documents as libvirt writes them; a document in another form
+// (spaces around '=', CDATA in an attribute is impossible) reaches no hook.
+func Managed(xml []byte) bool {
+	for _, m := range marks {
+		if bytes.Contains(xml, []byte(m)) {
+			return true
+		}
+	}
+	return false
+}
+
+// UUID returns the domain's UUID as the document has it, in lower case, and
+// "" if it has none in libvirt's form.
+func UUID(xml []byte) string {
+	_, rest, found := bytes.Cut(xml, []byte("<uuid>"))
+	if !found {
+		return ""
+	}
+	text, _, found := bytes.Cut(rest[:min(len(rest), 64)], []byte("</uuid>"))
+	uuid := strings.ToLower(strings.TrimSpace(string(text)))
+	if !found || !isUUID(uuid) {
+		return ""
+	}
+	return uuid
+}
+
+// isUUID: 36 characters, hexadecimal in groups of 8-4-4-4-12.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		if dash != (c == '-') || !dash && !hex {
+			return false
+		}
+	}
+	return true
+}
+
+// HintDir is where the hints of domains with records are, on every host.
+const HintDir = "/run/volbridge/domains"
+
+// Hinted says whether a domain may have records of what it has on this host.
+// Only a hint that is known not to be there says no.
+func Hinted(dir, uuid string) bool {
+	if uuid == "" {
+		return true
+	}
+	_, err := os.Lstat(filepath.Join(dir, uuid))
+	return !os.IsNotExist(err)
+}
