@@ -15,6 +15,10 @@ var (
 	ErrShrink      = errors.New("a volume cannot be made smaller")
 	ErrNoSpace     = errors.New("not enough space")
 	ErrNotOurs     = errors.New("volume was made by somebody else")
+	// ErrNoPool: the place is there, but nobody has made it a pool. It may be
+	// a new one, which the first Create makes, or what is seen when a file
+	// system is not mounted; so nothing is known of any volume.
+	ErrNoPool = errors.New("no pool here yet")
 )
 
 // HeldError refuses a grant or a deletion because others hold the volume.
@@ -29,5 +33,6 @@ func (e *HeldError) Error() string {
 		who = append(who, fmt.Sprintf("host %s for domain %s (%s, since %s)",
 			h.Host.Name, h.Owner.Name, h.Mode, h.Since.Format("2006-01-02 15:04:05")))
 	}
-	return fmt.Sprintf("volume %s/%s is held by %s", e.Pool, e.Volume, strings.Join(who, " and "))
+	return fmt.Sprintf("volume %s/%s is held by %s; stop or migrate the domain there, "+
+		"or run `volbridge recover` on that host if it no longer runs", e.Pool, e.Volume, strings.Join(who, " and "))
 }

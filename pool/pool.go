@@ -19,8 +19,13 @@
 // Exclusive is refused while any other host holds the volume. Handover is
 // refused unless each other holder has the same owner (the domain's UUID) and
 // none is Multi: a domain may arrive beside itself, never beside another one.
-// Repeating a grant by the same host for the same owner succeeds, whatever the
-// mode of the first, and never tightens or loosens what other hosts hold.
+//
+// What a host holds for an owner never stands in the way of that owner on that
+// host, so a grant can be repeated, in another mode too. The other hosts are
+// judged anew by the mode of each request, so that a grant left over from a
+// handover does not let a cold start run beside the source; and a request
+// never changes what other hosts hold. Two owners on one host tolerate each
+// other only as two Multi holders do. GrantRequest.Conflicts is this rule.
 package pool
 
 import (
@@ -83,7 +88,8 @@ type GrantRequest struct {
 	Mode   AccessMode
 }
 
-// Holder is one host that may reach a volume now.
+// Holder is one host that may reach a volume now, for one owner; a host that
+// holds it for two domains is two holders.
 type Holder struct {
 	Host  Host
 	Owner Owner
@@ -109,7 +115,8 @@ type Backend interface {
 	// without asking anyone.
 	LookupPath(ctx context.Context, path string) (Volume, error)
 
-	// List returns the volumes, sorted by name.
+	// List returns the volumes, sorted by name. With an error it returns those
+	// of which it could read everything.
 	List(ctx context.Context) ([]Volume, error)
 
 	// Grant lets the host reach the volume and says how. It is idempotent.
@@ -117,13 +124,14 @@ type Backend interface {
 	// repeat the call, or Revoke. *HeldError means that nothing was changed.
 	Grant(ctx context.Context, r GrantRequest) (Connection, error)
 
-	// Revoke ends the host's access. It is idempotent: revoking what is not
+	// Revoke ends the host's access, for all owners. It is idempotent: revoking what is not
 	// granted, or of a volume that is gone, succeeds. The caller has detached
 	// the device where the transport asks for that first. After an error the
 	// grant may or may not exist: repeat the call.
 	Revoke(ctx context.Context, volume string, host Host) error
 
-	// Holders lists who may reach the volume, sorted by host name.
+	// Holders lists who may reach the volume, sorted by host name and owner.
+	// It may show a request that is just being refused.
 	Holders(ctx context.Context, volume string) ([]Holder, error)
 
 	// Connection says how host would reach the volume, without granting it.
