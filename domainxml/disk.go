@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
-	"strings"
 )
 
 // readDisks fills in the disks of all <devices>.
@@ -60,9 +59,10 @@ func readDisk(e *element) (Disk, error) {
 	return disk, err
 }
 
+// childText keeps blanks: the guest sees them in a serial.
 func childText(e *element, local string) string {
 	if c := e.child(local); c != nil {
-		return strings.TrimSpace(string(c.text))
+		return string(c.text)
 	}
 	return ""
 }

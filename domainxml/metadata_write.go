@@ -117,12 +117,14 @@ func (d *Document) addToMetadata(e *edits, around *element, m Metadata) error {
 	return nil
 }
 
-// addMetadata writes a <metadata> after the UUID or, where there is none, after
-// the name; libvirt's schema lets the children of a domain stand in any order.
+// addMetadata writes a <metadata> after what names the domain, where libvirt
+// writes it too. Between a name and a genid libxml2 would not accept it.
 func (d *Document) addMetadata(e *edits, m Metadata) error {
-	after := d.root.child("uuid")
-	if after == nil {
-		after = d.root.child("name")
+	var after *element
+	for _, c := range d.root.children {
+		if c.is("name") || c.is("uuid") || c.is("genid") {
+			after = c
+		}
 	}
 	if after == nil {
 		return errors.New("the domain has no <name>")

@@ -200,7 +200,7 @@ func (w *walker) wantedOfDomain(name xml.Name) bool {
 	switch name.Local {
 	case "devices":
 		return true
-	case "name", "uuid", "metadata":
+	case "name", "uuid", "genid", "metadata":
 		first := !w.seen[name.Local]
 		w.seen[name.Local] = true
 		return first
