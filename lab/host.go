@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/volbridge/volbridge/lab/internal/enter"
 	"github.com/volbridge/volbridge/lab/internal/wire"
 )
 
@@ -73,7 +74,7 @@ func (h *Host) Path(path string) string {
 // Command prepares a program that runs on the host as root. Killing it kills
 // the program, and its exit status is the program's.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	return h.lab.enter(ctx, h.pid, name, args)
+	return h.lab.enter(ctx, enter.Outside, h.pid, name, args)
 }
 
 // Run runs a program on the host and returns what it said on both outputs; the

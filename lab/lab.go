@@ -35,8 +35,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 
+	"github.com/volbridge/volbridge/lab/internal/enter"
 	"github.com/volbridge/volbridge/lab/internal/wire"
 )
 
@@ -145,7 +147,11 @@ func (l *Lab) Host(name string) *Host {
 // Command prepares a program that runs on the machine but in the lab's
 // network, where the hosts' addresses and names are reachable.
 func (l *Lab) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	return l.enter(ctx, l.keeper.Process.Pid, name, args)
+	return l.enter(ctx, enter.Network, l.keeper.Process.Pid, name, args)
+}
+
+func (l *Lab) enter(ctx context.Context, how string, pid int, name string, args []string) *exec.Cmd {
+	return exec.CommandContext(ctx, l.program, append([]string{how, strconv.Itoa(pid), name}, args...)...)
 }
 
 // Close ends every host and removes all that the lab has made. It may be

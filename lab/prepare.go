@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -200,12 +199,6 @@ func (l *Lab) ask(ctx context.Context, message any) (wire.Reply, error) {
 		return wire.Reply{}, errors.New(r.Error)
 	}
 	return r, nil
-}
-
-// enter prepares a program that runs in the namespaces of process pid and that
-// dies when the caller is killed.
-func (l *Lab) enter(ctx context.Context, pid int, name string, args []string) *exec.Cmd {
-	return exec.CommandContext(ctx, l.program, append([]string{"enter", strconv.Itoa(pid), name}, args...)...)
 }
 
 func newUUID() string {

@@ -39,6 +39,10 @@ func run(args []string) error {
 		return enter.Main(rest)
 	case enter.Inside:
 		return enter.MainInside(rest)
+	case enter.Watch:
+		return enter.MainWatch(rest)
+	case enter.Network:
+		return enter.MainNetwork(rest)
 	}
 	return usage()
 }

@@ -1,156 +1,143 @@
 // Package enter runs a program in a lab host's namespaces in such a way that
 // the caller's process stands for it: signals are passed on, the exit status
 // comes back, and when the caller is killed, so is the program.
+//
+// Only a child can be born into a PID namespace, and a child whose parent
+// outside is killed becomes an orphan of the machine's init, which may be slow
+// to reap it or never do so; the namespace could not end before. Therefore:
+//
+//	enter           stays outside, holds two pipes
+//	└─ enter-inside  joins the namespaces, starts the watcher and ends
+//	   └─ enter-watch  now a child of the host's init; runs the program,
+//	      │           reports its end, kills it when the pipe from outside ends
+//	      └─ program
 package enter
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Stage names of this program; the second is used by the first only.
+// Names of the stages as the first argument of this program.
 const (
 	Outside = "enter"
 	Inside  = "enter-inside"
+	Watch   = "enter-watch"
+	Network = "enter-network"
 )
 
+// Files that the later stages find open.
+const (
+	statusFD  = 3 // the watcher writes how the program ended
+	controlFD = 4 // the caller's signals, one byte each; its end is a kill
+)
+
+// ending is how a program ended.
+type ending struct {
+	Code   int
+	Signal unix.Signal // 0: it exited with Code
+}
+
 // Main runs argv in the namespaces of process pid (args: pid, argv…) and ends
-// this process as the program ended. It returns only after an error. It must
-// be called on the locked main thread.
+// this process as the program ended. It returns only after an error.
 func Main(args []string) error {
 	if len(args) < 2 {
 		return errors.New("usage: enter PID PROGRAM [ARGUMENT…]")
 	}
-	// A PID namespace takes in children only, so one process stays outside.
-	if err := join(args[0], "pid", unix.CLONE_NEWPID); err != nil {
+	if err := join(args[0], namespace{"pid", unix.CLONE_NEWPID}); err != nil {
 		return err
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
-
-	cmd := exec.Command("/proc/self/exe", append([]string{Inside, strconv.Itoa(os.Getpid())}, args...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("enter namespaces of %s: %w", args[0], err)
+	status, control, err := launch(args)
+	if err != nil {
+		return err
 	}
 	go func() {
 		for s := range signals {
-			_ = cmd.Process.Signal(s) // it may just have ended
+			_, _ = control.Write([]byte{byte(s.(unix.Signal))}) // the program may just have ended
 		}
 	}()
-	return endAs(cmd.Wait(), cmd.ProcessState)
+	var end ending
+	if err := json.NewDecoder(status).Decode(&end); errors.Is(err, io.EOF) {
+		end = ending{Signal: unix.SIGKILL} // the host is gone
+	} else if err != nil {
+		return err
+	}
+	return endAs(end)
+}
+
+// launch starts the later stages and returns the near ends of the pipes.
+func launch(args []string) (status, control *os.File, err error) {
+	status, statusFar, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer statusFar.Close()
+	controlFar, control, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer controlFar.Close()
+	cmd := stage(Inside, args, statusFar, controlFar)
+	if err := cmd.Run(); err != nil {
+		return nil, nil, fmt.Errorf("enter namespaces of process %s: %w", args[0], err)
+	}
+	return status, control, nil
+}
+
+func stage(name string, args []string, status, control *os.File) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", append([]string{name}, args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{status, control}
+	return cmd
 }
 
 // endAs ends this process the way the program ended.
-func endAs(err error, state *os.ProcessState) error {
-	if state == nil {
+func endAs(end ending) error {
+	if end.Signal == 0 {
+		os.Exit(end.Code)
+	}
+	signal.Reset(end.Signal)
+	if err := unix.Kill(os.Getpid(), end.Signal); err != nil {
 		return err
 	}
-	status := state.Sys().(syscall.WaitStatus)
-	if !status.Signaled() {
-		os.Exit(status.ExitStatus())
-	}
-	signal.Reset(status.Signal())
-	if err := unix.Kill(os.Getpid(), status.Signal()); err != nil {
-		return err
-	}
-	os.Exit(128 + int(status.Signal())) // a signal that does not end us
+	os.Exit(128 + int(end.Signal)) // a signal that does not end us
 	return nil
 }
 
-// MainInside is the second stage (args: pid of the first stage, pid to enter,
-// argv…): it joins the other namespaces and becomes the program.
+// MainInside is the second stage (args as Main).
 func MainInside(args []string) error {
-	if len(args) < 3 {
-		return errors.New("usage: enter-inside PARENT PID PROGRAM [ARGUMENT…]")
-	}
-	if err := dieWithParent(args[0]); err != nil {
+	status, control := pipes()
+	if err := joinAll(args[0], net, uts, ipc, mnt); err != nil {
 		return err
 	}
-	dir, err := os.Getwd()
-	if err != nil {
-		dir = "/"
-	}
-	if err := joinAll(args[1]); err != nil {
+	return stage(Watch, args[1:], status, control).Start()
+}
+
+// MainNetwork becomes the program in the network and mount namespaces of
+// process pid (args as Main).
+func MainNetwork(args []string) error {
+	if err := joinAll(args[0], net, mnt); err != nil {
 		return err
 	}
-	if err := unix.Chdir(dir); err != nil {
-		if err := unix.Chdir("/"); err != nil {
-			return err
-		}
-	}
-	path, err := exec.LookPath(args[2])
+	path, err := exec.LookPath(args[1])
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("run %s: %w", path, unix.Exec(path, args[2:], os.Environ()))
+	return fmt.Errorf("run %s: %w", path, unix.Exec(path, args[1:], os.Environ()))
 }
 
-// dieWithParent ties this process to the first stage. A parent in an outer PID
-// namespace reads as 0; once it is gone, there is another.
-func dieWithParent(parent string) error {
-	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return err
-	}
-	if p := os.Getppid(); p != 0 && strconv.Itoa(p) != parent {
-		return errors.New("the caller is gone")
-	}
-	return nil
-}
-
-// joinAll opens everything before it joins anything: afterwards /proc is
-// another.
-func joinAll(pid string) error {
-	kinds := []struct {
-		name string
-		flag int
-	}{
-		{"net", unix.CLONE_NEWNET}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC}, {"mnt", unix.CLONE_NEWNS},
-	}
-	fds := make([]int, len(kinds))
-	for i, k := range kinds {
-		fd, err := open(pid, k.name)
-		if err != nil {
-			return err
-		}
-		fds[i] = fd
-	}
-	// The kernel lets a thread change its mounts only if it shares its idea
-	// of root and working directory with no other.
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return err
-	}
-	for i, k := range kinds {
-		if err := unix.Setns(fds[i], k.flag); err != nil {
-			return fmt.Errorf("join %s namespace of process %s: %w", k.name, pid, err)
-		}
-	}
-	return nil
-}
-
-func join(pid, name string, flag int) error {
-	fd, err := open(pid, name)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if err := unix.Setns(fd, flag); err != nil {
-		return fmt.Errorf("join %s namespace of process %s: %w", name, pid, err)
-	}
-	return nil
-}
-
-func open(pid, name string) (int, error) {
-	fd, err := unix.Open("/proc/"+pid+"/ns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, fmt.Errorf("enter namespaces of process %s: %w (is the host up?)", pid, err)
-	}
-	return fd, nil
+// pipes takes over the two files, which no further program shall inherit.
+func pipes() (status, control *os.File) {
+	unix.CloseOnExec(statusFD)
+	unix.CloseOnExec(controlFD)
+	return os.NewFile(statusFD, "status"), os.NewFile(controlFD, "control")
 }

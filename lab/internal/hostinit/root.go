@@ -48,13 +48,18 @@ func enterRoot(spec wire.HostSpec) error {
 	return nil
 }
 
+// overlay is volatile: its end shall not write the machine's whole disk cache
+// out. The kernel mounts such a one again only without its old work directory.
 func overlay(spec wire.HostSpec, root string) error {
 	upper, work := filepath.Join(spec.HostDir, "upper"), filepath.Join(spec.HostDir, "work")
+	if err := os.RemoveAll(work); err != nil {
+		return err
+	}
 	if err := mkdirs(0o755, root, upper, work); err != nil {
 		return err
 	}
 	return unix.Mount("overlay", root, "overlay", 0,
-		fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", spec.Base, upper, work))
+		fmt.Sprintf("volatile,lowerdir=%s,upperdir=%s,workdir=%s", spec.Base, upper, work))
 }
 
 // share binds the machine's directories: through the overlay a file that is
