@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/volbridge/volbridge/bridge"
+	"github.com/volbridge/volbridge/domainxml"
+	"github.com/volbridge/volbridge/internal/config"
+	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/internal/virt"
+	"github.com/volbridge/volbridge/migrate"
+	"github.com/volbridge/volbridge/pool"
+)
+
+// The exit codes; this is the one table of them.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitRefused     = 3
+	exitNotFound    = 4
+	exitRolledBack  = 5
+	exitLeft        = 6
+	exitInterrupted = 130
+)
+
+const exitHelp = `Exit codes:
+  0    done
+  1    failed; the message says what is known
+  2    the command line is wrong
+  3    refused before anything was changed
+  4    no such domain, volume, pool or file
+  5    a migration failed, and everything was taken back
+  6    something is left that 'volbridge recover' has to take back
+  130  interrupted`
+
+// codedError is an error whose exit code its maker knows.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+// withCode gives an error an exit code; nil stays nil.
+func withCode(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &codedError{code, err}
+}
+
+// sentinels classify errors that come from the packages below.
+var sentinels = []struct {
+	code int
+	errs []error
+}{
+	{exitLeft, []error{bridge.ErrLeft}},
+	{exitNotFound, []error{
+		pool.ErrNotFound, bridge.ErrNoPool, virt.ErrNoDomain, migrate.ErrNoGuest,
+		state.ErrNoRecord, domainxml.ErrNoDisk, config.ErrNoConfig, fs.ErrNotExist,
+	}},
+	{exitRefused, []error{
+		pool.ErrExists, pool.ErrInvalidName, pool.ErrShrink, pool.ErrNoSpace, pool.ErrNotOurs,
+		state.ErrVolumeBusy, config.ErrRefused,
+	}},
+}
+
+// exitCode says how the process ends. What is known about the outcome comes
+// before the fact that somebody pressed Ctrl-C.
+func exitCode(ctx context.Context, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if code, ok := outcome(err); ok {
+		return code
+	}
+	if ctx.Err() != nil {
+		return exitInterrupted
+	}
+	var (
+		coded   *codedError
+		invalid *config.InvalidError
+		held    *pool.HeldError
+		refusal *migrate.Refusal
+	)
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.As(err, &invalid), errors.As(err, &held), errors.As(err, &refusal):
+		return exitRefused
+	}
+	for _, s := range sentinels {
+		for _, sentinel := range s.errs {
+			if errors.Is(err, sentinel) {
+				return s.code
+			}
+		}
+	}
+	return exitFailure
+}
+
+// outcome of a migration that failed.
+func outcome(err error) (code int, known bool) {
+	var failed *migrate.FailedError
+	if !errors.As(err, &failed) {
+		return 0, false
+	}
+	if failed.Place == migrate.AtSource && failed.Left == nil {
+		return exitRolledBack, true
+	}
+	return exitLeft, true
+}
