@@ -113,7 +113,7 @@ func TestCorpusDisks(t *testing.T) {
 			continue
 		}
 		for i := range got {
-			if diff := cmp.Diff(typedDisk(disks[i]), comparable(got[i])); diff != "" {
+			if diff := cmp.Diff(typedDisk(disks[i]), withoutExtras(got[i])); diff != "" {
 				t.Errorf("%s: disk %d: -libvirtxml +ours\n%s", c.name, i, diff)
 			}
 			compared++
@@ -122,8 +122,8 @@ func TestCorpusDisks(t *testing.T) {
 	t.Logf("%d disks compared", compared)
 }
 
-// comparable leaves out what libvirtxml has no counterpart for.
-func comparable(d Disk) Disk {
+// withoutExtras leaves out what libvirtxml has no counterpart for.
+func withoutExtras(d Disk) Disk {
 	d.Index, d.Backing, d.Unkeepable = 0, nil, nil
 	if d.Kind == "vhostuser" {
 		d.Source = ""

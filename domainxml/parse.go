@@ -1,6 +1,7 @@
 package domainxml
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ func Parse(xml []byte) (*Document, error) {
 
 // failed names the domain in an error.
 func (d *Document) failed(act string, err error) error {
-	return fmt.Errorf("%s domain %s: %w", act, d.Name(), err)
+	return fmt.Errorf("%s domain %s: %w", act, cmp.Or(d.Name(), "(no name)"), err)
 }
 
 // Name returns the domain's name.

@@ -88,6 +88,16 @@ func TestRewriteUnkeepable(t *testing.T) {
 	}
 }
 
+// TestRewriteTwoSlices: only one storage slice is ever right.
+func TestRewriteTwoSlices(t *testing.T) {
+	slice := "<slice type='storage' offset='0' size='512'/>"
+	doc := mustParse(t, []byte(oneDisk("<disk type='block'><source dev='/dev/x'><slices>"+slice+slice+"</slices></source><target dev='vda'/></disk>")))
+	got := mustRewrite(t, doc, []BlockDisk{{Target: "vda", Path: "/dev/x", SliceBytes: 512}}, nil)
+	if n := bytes.Count(got, []byte(slice)); n != 1 {
+		t.Errorf("%d slices in %s", n, got)
+	}
+}
+
 func TestRewriteAskedTwice(t *testing.T) {
 	doc := mustParse(t, []byte(oneDisk("<disk><source file='/a'/><target dev='vda'/></disk>")))
 	_, err := doc.Rewrite([]BlockDisk{{Target: "vda", Path: "/dev/a"}, {Target: "vda", Path: "/dev/a"}}, nil)

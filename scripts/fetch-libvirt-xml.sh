@@ -42,10 +42,15 @@ work=$(mktemp -d "$dir.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# Only source lists, only of the distribution that this host runs.
-mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/source" "$work/out"
+# Only source lists, only of the distribution that this host runs. Of apt's own
+# configuration only the way out (proxies) is taken over: hooks in it would
+# touch the system's cache.
+mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/apt/parts" "$work/source" "$work/out"
 echo "deb-src [signed-by=$keyring] $mirror $codename main" >"$work/apt/sources.list"
-cat >"$work/apt/apt.conf" <<CONF
+{ apt-config dump | grep '^Acquire::' || true; } >"$work/apt/apt.conf"
+cat >>"$work/apt/apt.conf" <<CONF
+Dir::Etc::main "$work/apt/none";
+Dir::Etc::parts "$work/apt/parts";
 Dir::Etc::sourcelist "$work/apt/sources.list";
 Dir::Etc::sourceparts "-";
 Dir::State::lists "$work/apt/lists";
