@@ -1,0 +1,12 @@
+// Package drivers lists the backends that volbridge is built with.
+package drivers
+
+import (
+	"github.com/volbridge/volbridge/pool"
+	"github.com/volbridge/volbridge/pool/dir"
+)
+
+// All are the drivers, in the order in which they are listed to people.
+var All = []pool.Driver{
+	dir.Driver,
+}
