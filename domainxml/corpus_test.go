@@ -17,7 +17,7 @@ import (
 
 // corpusDir holds libvirt's own test files; scripts/fetch-libvirt-xml.sh makes
 // it.
-func corpusDir(t *testing.T) string {
+func corpusDir(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("VOLBRIDGE_LIBVIRT_XML")
 	if dir == "" {
@@ -36,7 +36,7 @@ type corpusDoc struct {
 
 // corpus returns every document of libvirt's tests that is a domain. Of all
 // others, Parse must say that they are not.
-func corpus(t *testing.T) []corpusDoc {
+func corpus(t testing.TB) []corpusDoc {
 	t.Helper()
 	root := filepath.Join(corpusDir(t), "tests")
 	var docs []corpusDoc
