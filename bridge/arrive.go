@@ -15,12 +15,12 @@ import (
 // The document cannot be changed at this point, so its paths must be right;
 // that is looked at before anything is granted.
 func (b *Bridge) Start(ctx context.Context, doc *domainxml.Document) error {
-	return b.enter(ctx, doc, func(jobs []*job, records map[state.Key]state.Attachment) (func() error, error) {
+	return b.enter(ctx, doc, func(jobs []*job) (func() error, error) {
 		meta, _ := doc.Metadata()
 		var errs []error
 		for _, j := range jobs {
 			j.mode, j.phase = j.disk.Mode(pool.Exclusive), state.Held
-			if a := records[j.key()]; b.arrives(a, meta.Arrival) {
+			if b.arrives(j.prior, meta.Arrival) {
 				j.mode = j.disk.Mode(pool.Handover)
 			}
 			errs = append(errs, diskError(j.disk, doc.Name(), j.startable()))
@@ -33,8 +33,8 @@ func (b *Bridge) Start(ctx context.Context, doc *domainxml.Document) error {
 // domain run here beside the host that it comes from. A record left over from
 // an earlier migration has another token, one from before the last boot counts
 // for nothing.
-func (b *Bridge) arrives(a state.Attachment, token string) bool {
-	return token != "" && a.Arrival == token && a.BootID == b.BootID
+func (b *Bridge) arrives(a *state.Attachment, token string) bool {
+	return a != nil && token != "" && a.Arrival == token && a.BootID == b.BootID
 }
 
 // Arrive attaches all managed disks of a domain that another host is about to
@@ -42,13 +42,13 @@ func (b *Bridge) arrives(a state.Attachment, token string) bool {
 // has no managed disk. The disks stay pending until Start.
 func (b *Bridge) Arrive(ctx context.Context, doc *domainxml.Document) (xml []byte, err error) {
 	token := rand.Text()
-	err = b.enter(ctx, doc, func(jobs []*job, records map[state.Key]state.Attachment) (func() error, error) {
+	err = b.enter(ctx, doc, func(jobs []*job) (func() error, error) {
 		for _, j := range jobs {
 			j.mode, j.phase, j.arrival = j.disk.Mode(pool.Handover), state.Pending, token
 			// libvirt calls this hook before it looks whether the domain
 			// runs here already: what is Held stays Held.
-			if a := records[j.key()]; b.kept(&a) {
-				j.phase = a.Phase
+			if b.kept(j.prior) {
+				j.phase = j.prior.Phase
 			}
 		}
 		return func() (err error) {
@@ -65,7 +65,7 @@ func (b *Bridge) Arrive(ctx context.Context, doc *domainxml.Document) (xml []byt
 // from a saved image, and returns the document if this host needs another than
 // the saved one, else nil.
 func (b *Bridge) Restore(ctx context.Context, doc *domainxml.Document) (xml []byte, err error) {
-	err = b.enter(ctx, doc, func(jobs []*job, _ map[state.Key]state.Attachment) (func() error, error) {
+	err = b.enter(ctx, doc, func(jobs []*job) (func() error, error) {
 		for _, j := range jobs {
 			j.mode, j.phase = j.disk.Mode(pool.Exclusive), state.Held
 		}
@@ -80,7 +80,7 @@ func (b *Bridge) Restore(ctx context.Context, doc *domainxml.Document) (xml []by
 // enter is the way in: recognise, resolve, let prepare decide how each disk
 // is taken, take.
 func (b *Bridge) enter(ctx context.Context, doc *domainxml.Document,
-	prepare func([]*job, map[state.Key]state.Attachment) (finish func() error, err error)) error {
+	prepare func([]*job) (finish func() error, err error)) error {
 	disks, err := b.managed(ctx, doc)
 	if err != nil || len(disks) == 0 {
 		return err
@@ -94,23 +94,28 @@ func (b *Bridge) enter(ctx context.Context, doc *domainxml.Document,
 	if err != nil {
 		return err
 	}
-	list, err := b.Store.Domain(ctx, doc.UUID())
-	if err != nil {
+	if err := b.priors(ctx, jobs); err != nil {
 		return err
 	}
-	records := make(map[state.Key]state.Attachment, len(list))
-	for _, a := range list {
-		records[a.Key()] = a
-	}
-	finish, err := prepare(jobs, records)
+	finish, err := prepare(jobs)
 	if err != nil {
 		return err
 	}
 	return b.take(ctx, jobs, finish)
 }
 
-func (j *job) key() state.Key {
-	return state.Key{DomainUUID: j.owner.UUID, Pool: j.disk.Pool, Volume: j.disk.Volume}
+// priors finds the records that the domain has already. They cannot change
+// while its lock is held.
+func (b *Bridge) priors(ctx context.Context, jobs []*job) error {
+	records, err := b.Store.Domain(ctx, jobs[0].owner.UUID)
+	for _, j := range jobs {
+		for _, a := range records {
+			if a.Key() == j.record(j.phase).Key() {
+				j.prior = &a
+			}
+		}
+	}
+	return err
 }
 
 func rewrite(doc *domainxml.Document, jobs []*job, meta *domainxml.Metadata) ([]byte, error) {

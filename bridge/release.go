@@ -97,16 +97,13 @@ func (b *Bridge) takeAway(ctx context.Context, a state.Attachment) error {
 	case errors.Is(err, pool.ErrNotFound) && !b.Devices.Present(a.Path):
 		// The volume is gone and so is its device; only a grant may be left.
 	case err != nil:
-		return fmt.Errorf("find volume %s/%s on host %s: %w", a.Pool, a.Volume, b.Host.Name, err)
+		return err
 	default:
 		if err := b.detach(ctx, conn); err != nil {
-			return fmt.Errorf("detach volume %s/%s: %w", a.Pool, a.Volume, err)
+			return err
 		}
 	}
-	if err := backend.Revoke(ctx, a.Volume, b.Host); err != nil {
-		return fmt.Errorf("revoke volume %s/%s from host %s: %w", a.Pool, a.Volume, b.Host.Name, err)
-	}
-	return nil
+	return backend.Revoke(ctx, a.Volume, b.Host)
 }
 
 func (b *Bridge) detach(ctx context.Context, conn blockdev.Connection) error {

@@ -22,7 +22,7 @@ type job struct {
 	conn    pool.Connection
 
 	prior   *state.Attachment // the record that was there before
-	claimed bool              // a record is there
+	claimed bool              // a record may be there
 	granted bool              // the grant may exist
 	refused []pool.Holder     // who was in the way of the grant
 	// recorded: the record may say what the disk becomes.
@@ -56,7 +56,7 @@ func (b *Bridge) connection(ctx context.Context, j *job) (err error) {
 		return fmt.Errorf("on host %s: %w", b.Host.Name, err)
 	}
 	if j.conn, err = j.backend.Connection(ctx, d.Volume, b.Host); err != nil {
-		return fmt.Errorf("find volume %s/%s on host %s: %w", d.Pool, d.Volume, b.Host.Name, err)
+		return err
 	}
 	// A path of our own form is the same on every host: if it is not this
 	// volume's, the guest uses another one.

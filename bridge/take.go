@@ -53,17 +53,11 @@ func (b *Bridge) takeAll(ctx context.Context, jobs []*job, finish func() error) 
 // claim records the intent. A record of this boot that says the domain has the
 // disk stays as it is until the end, so that a failure finds it unchanged.
 func (b *Bridge) claim(ctx context.Context, j *job) error {
-	existing, had, err := b.Store.Claim(ctx, j.record(state.Attaching))
-	if err != nil {
+	_, had, err := b.Store.Claim(ctx, j.record(state.Attaching))
+	// After any other error the record may be there.
+	j.claimed = !errors.Is(err, state.ErrVolumeBusy)
+	if err != nil || !had || b.kept(j.prior) {
 		return err
-	}
-	j.claimed = true
-	if !had {
-		return nil
-	}
-	j.prior = &existing
-	if b.kept(j.prior) {
-		return nil
 	}
 	return b.Store.Update(ctx, j.record(state.Attaching))
 }
@@ -105,7 +99,7 @@ func (b *Bridge) attach(ctx context.Context, j *job) (err error) {
 	defer cancel()
 	device, err := transport.Attach(ctx, j.conn)
 	if err != nil {
-		return fmt.Errorf("attach volume %s/%s: %w", j.disk.Pool, j.disk.Volume, err)
+		return err
 	}
 	return j.verified(device.Path, device.SizeBytes)
 }
@@ -133,7 +127,7 @@ func (b *Bridge) grant(ctx context.Context, j *job) error {
 		return &heldError{held, b.Host}
 	}
 	if err != nil {
-		return fmt.Errorf("grant volume %s/%s to host %s: %w", j.disk.Pool, j.disk.Volume, b.Host.Name, err)
+		return err
 	}
 	if j.conn = conn; conn.Path != path {
 		return fmt.Errorf("the path of volume %s/%s changed from %s to %s: repeat the command", j.disk.Pool, j.disk.Volume, path, conn.Path)
@@ -147,7 +141,7 @@ func (b *Bridge) grant(ctx context.Context, j *job) error {
 func (b *Bridge) alone(ctx context.Context, j *job) error {
 	holders, err := j.backend.Holders(ctx, j.disk.Volume)
 	if err != nil {
-		return fmt.Errorf("list the holders of volume %s/%s: %w", j.disk.Pool, j.disk.Volume, err)
+		return err
 	}
 	var others []pool.Holder
 	for _, h := range holders {

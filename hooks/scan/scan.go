@@ -1,33 +1,51 @@
 // Package scan looks at the bytes of a domain document, without parsing it,
 // for anything that could be a managed disk. It is the whole cost of the hook
 // for a domain that volbridge has nothing to do with, and imports accordingly
-// little.
+// little: the fewer packages, the earlier it is ready; see package early of
+// the hook.
 package scan
 
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
-// marks are what at least one of stands in every document with a managed disk.
-// A backend whose volumes are recognised by another form of path adds that
-// form here.
+// Namespace is that of our metadata; see domainxml.Namespace.
+const Namespace = "urn:volbridge:domain:1"
+
+// paths are what the source path of a managed disk may contain. A backend
+// whose volumes are recognised by another form of path adds that form here.
+var paths = []string{
+	"/dev/volbridge/", // our device links
+}
+
+// marks are what else makes a document worth a look.
 var marks = []string{
-	"urn:volbridge:domain:1", // our metadata
-	"/dev/volbridge/",        // our device links
-	`type='volume'`,          // may name one of our pools
+	Namespace,
+	`type='volume'`, // may name one of our pools
 	`type="volume"`,
 	"&#", // a character reference may hide any of the above
 }
 
 // Managed says whether the document may have a managed disk. It errs only on
-// that side, for documents as libvirt writes them; a document in another form
-// (spaces around '=', CDATA in an attribute is impossible) reaches no hook.
+// that side, for documents in the form in which libvirt writes them: no other
+// reaches a hook.
 func Managed(xml []byte) bool {
-	for _, m := range marks {
-		if bytes.Contains(xml, []byte(m)) {
+	for _, list := range [][]string{paths, marks} {
+		for _, m := range list {
+			if bytes.Contains(xml, []byte(m)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Path says whether a source path may be that of a managed disk.
+func Path(source string) bool {
+	for _, p := range paths {
+		if strings.Contains(source, p) {
 			return true
 		}
 	}
@@ -73,6 +91,6 @@ func Hinted(dir, uuid string) bool {
 	if uuid == "" {
 		return true
 	}
-	_, err := os.Lstat(filepath.Join(dir, uuid))
+	_, err := os.Lstat(dir + "/" + uuid)
 	return !os.IsNotExist(err)
 }

@@ -1,0 +1,148 @@
+package bridge
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/volbridge/volbridge/domainxml"
+	"github.com/volbridge/volbridge/pool"
+)
+
+// disk is an entry of the metadata; a size of 0 is left out.
+func disk(target, pool, volume string, size int64) string {
+	text := `<volbridge:disk target="` + target + `" pool="` + pool + `" volume="` + volume + `"`
+	if size > 0 {
+		text += ` size="` + strconv.FormatInt(size, 10) + `"`
+	}
+	return text + "/>"
+}
+
+const sliced = `type='block'|<source dev='/dev/volbridge/fast/web1'><slices><slice type='storage' offset='0' size='1048576'/></slices></source>`
+
+func TestManaged(t *testing.T) {
+	w := newWorld(t, "fast/web1", "fast/web2", "slow/web1")
+	for name, c := range map[string]struct {
+		metadata string
+		disks    []string
+		want     []Disk
+		wantErr  string
+	}{
+		"none": {disks: []string{"type='file'|<source file='/a.qcow2'/>", "type='network'|<source protocol='rbd' name='x'/>"}},
+		"by metadata, source elsewhere": {
+			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{"type='file'|<source file='/a.qcow2'/>"},
+			want: []Disk{{Target: "vda", Pool: "fast", Volume: "web1", SizeBytes: 5 * mib, By: ByMetadata}},
+		},
+		"metadata before path, guest sees all of the device": {
+			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{block("fast/web1")},
+			want: []Disk{{Target: "vda", Pool: "fast", Volume: "web1", SizeBytes: 5 * mib, By: ByMetadata, whole: true}},
+		},
+		"slice before the metadata's size": {
+			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{sliced},
+			want: []Disk{{Target: "vda", Pool: "fast", Volume: "web1", SizeBytes: mib, By: ByMetadata}},
+		},
+		"by path": {
+			disks: []string{block("slow/web1"), sliced},
+			want: []Disk{
+				{Target: "vda", Pool: "slow", Volume: "web1", By: ByPath, whole: true},
+				{Target: "vdb", Pool: "fast", Volume: "web1", SizeBytes: mib, By: ByPath},
+			},
+		},
+		"by path, said to be a file": {
+			disks: []string{"type='file'|<source file='/dev/volbridge/fast/web1'/>"},
+			want:  []Disk{{Target: "vda", Pool: "fast", Volume: "web1", By: ByPath, whole: true}},
+		},
+		"by volume": {
+			disks: []string{"type='volume'|<source pool='fast' volume='web2'/>", "type='volume'|<source pool='default' volume='web2'/>"},
+			want:  []Disk{{Target: "vda", Pool: "fast", Volume: "web2", By: ByVolume}},
+		},
+		"read-only and shareable are multi": {
+			disks: []string{block("fast/web1") + "<readonly/>", block("fast/web2") + "<shareable/>"},
+			want: []Disk{
+				{Target: "vda", Pool: "fast", Volume: "web1", By: ByPath, Multi: true, whole: true},
+				{Target: "vdb", Pool: "fast", Volume: "web2", By: ByPath, Multi: true, whole: true},
+			},
+		},
+		"no medium":           {metadata: disk("vda", "fast", "web1", 0), disks: []string{"type='block'|"}},
+		"detached":            {metadata: disk("vdx", "fast", "web1", 0), disks: []string{"type='file'|<source file='/a'/>"}},
+		"pool not configured": {disks: []string{block("gone/web1")}, wantErr: `disk vda of domain web1: source /dev/volbridge/gone/web1: pool "gone": pool is not configured`},
+		"pool cannot be opened, path of its own": {
+			disks: []string{block("closed/web1")}, wantErr: "open pool closed: no such directory",
+		},
+		"path of another form, while a pool cannot be opened": {disks: []string{"type='block'|<source dev='/dev/sda'/>"}},
+		"volume is gone": {disks: []string{block("fast/gone")}, wantErr: "no such volume"},
+		"metadata and path disagree": {
+			metadata: disk("vda", "fast", "web1", 0), disks: []string{block("fast/web2")},
+			want:    []Disk{{Target: "vda", Pool: "fast", Volume: "web1", By: ByMetadata}},
+			wantErr: "the metadata says volume fast/web1, but source /dev/volbridge/fast/web2 is volume fast/web2",
+		},
+		"one volume twice": {
+			metadata: disk("vda", "fast", "web1", 0), disks: []string{"type='file'|<source file='/a'/>", block("fast/web1")},
+			want: []Disk{
+				{Target: "vda", Pool: "fast", Volume: "web1", By: ByMetadata},
+				{Target: "vdb", Pool: "fast", Volume: "web1", By: ByPath, whole: true},
+			},
+			wantErr: "disk vdb of domain web1: volume fast/web1 is disk vda already",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Managed(t.Context(), domain(t, uuid1, c.metadata, c.disks...), fakePools{w, "kvm01"})
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(Disk{}), cmpopts.IgnoreFields(Disk{}, "XML")); diff != "" {
+				t.Error(diff)
+			}
+			if c.wantErr == "" && err != nil || c.wantErr != "" && (err == nil || !strings.Contains(err.Error(), c.wantErr)) {
+				t.Errorf("error %v, want %q", err, c.wantErr)
+			}
+		})
+	}
+}
+
+func TestPathOfUnknownPoolIsErrNoPool(t *testing.T) {
+	_, err := Managed(t.Context(), domain(t, uuid1, "", block("gone/web1")), fakePools{newWorld(t), "kvm01"})
+	if !errors.Is(err, ErrNoPool) {
+		t.Error(err)
+	}
+}
+
+func TestStale(t *testing.T) {
+	doc := domain(t, uuid1, disk("vda", "fast", "a", 1)+disk("vdb", "fast", "b", 2)+disk("vdx", "fast", "c", 3),
+		"type='file'|<source file='/a'/>", "type='block'|")
+	want := []domainxml.ManagedDisk{
+		{Target: "vdb", Pool: "fast", Volume: "b", SizeBytes: 2},
+		{Target: "vdx", Pool: "fast", Volume: "c", SizeBytes: 3},
+	}
+	if diff := cmp.Diff(want, Stale(doc)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSlice(t *testing.T) {
+	for name, c := range map[string]struct {
+		d      Disk
+		device int64
+		want   int64
+	}{
+		"larger device":                {Disk{SizeBytes: 5}, 8, 5},
+		"same size":                    {Disk{SizeBytes: 8}, 8, 0},
+		"not known":                    {Disk{}, 8, 0},
+		"guest has all of it already":  {Disk{SizeBytes: 5, whole: true}, 8, 0},
+		"all of it, metadata is exact": {Disk{SizeBytes: 8, whole: true}, 8, 0},
+	} {
+		if got := c.d.slice(c.device); got != c.want {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+}
+
+func TestModeOfDisk(t *testing.T) {
+	if m := (Disk{}).Mode(pool.Handover); m != pool.Handover {
+		t.Error(m)
+	}
+	if m := (Disk{Multi: true}).Mode(pool.Exclusive); m != pool.Multi {
+		t.Error(m)
+	}
+}
