@@ -27,6 +27,8 @@ type Mover struct {
 	// Redial opens a new connection to the destination, for when the daemon
 	// there was restarted under a migration.
 	Redial func(ctx context.Context) (Hypervisor, error)
+	// Host is the one that this process runs on.
+	Host pool.Host
 	// Pools opens a configured pool by name.
 	Pools func(name string) (pool.Backend, error)
 	// PoolNames are the configured pools.
@@ -84,10 +86,8 @@ func (e *FailedError) Unwrap() error { return e.Cause }
 // ErrStalled ends a migration in which nothing moved for too long.
 var ErrStalled = errors.New("nothing moved")
 
-// lockPath is the lock that a living migration holds.
-func lockPath(dir string, id int64) string {
-	return filepath.Join(dir, fmt.Sprintf("migration-%d.lock", id))
-}
+// LockName is the name of the lock file that a living migration holds.
+func LockName(id int64) string { return fmt.Sprintf("migration-%d.lock", id) }
 
 // Run plans and carries out a migration.
 func (m *Mover) Run(ctx context.Context, o Options) (Result, error) {
@@ -103,7 +103,7 @@ func (m *Mover) Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	release, err := m.Lock(ctx, lockPath(m.LockDir, rec.id))
+	release, err := m.Lock(ctx, filepath.Join(m.LockDir, LockName(rec.id)))
 	if err != nil {
 		return Result{}, errors.Join(err, rec.set(ctx, state.Undone))
 	}
@@ -170,7 +170,9 @@ func (m *Mover) createVolume(ctx context.Context, rec *record, d *DiskPlan) erro
 			return fmt.Errorf("disk %s: pool %s made volume %s with %d bytes, less than the %d that were asked for", d.Target, d.Pool, d.Volume, v.SizeBytes, d.GuestBytes)
 		}
 		d.VolumeBytes = v.SizeBytes
-		c, err := b.Connection(ctx, d.Volume, pool.Host{Name: rec.d.Plan.DestHost})
+		// As this host would reach it; should the destination reach it
+		// otherwise, its hook writes its own path.
+		c, err := b.Connection(ctx, d.Volume, m.Host)
 		if err != nil {
 			return fmt.Errorf("disk %s: %w", d.Target, err)
 		}

@@ -16,7 +16,7 @@ type Outcome string
 const (
 	// Kept: as it should be for now; nothing to do.
 	Kept Outcome = "kept"
-	// Planned: would be done without --dry-run.
+	// WouldDo: not done because it was only to be shown.
 	WouldDo Outcome = "planned"
 	// Recovered: done.
 	Recovered Outcome = "done"

@@ -101,7 +101,7 @@ func (a *app) globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing but what was asked for", Destination: &g.Quiet},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log what is done, on stderr", Destination: &g.Verbose},
 		&cli.StringFlag{Name: "log-level", Value: "warn", Usage: "log from this `LEVEL` on: error, warn, info, debug, trace", Destination: &g.LogLevel},
-		&cli.BoolFlag{Name: "no-color", Usage: "no colours, even on a terminal", Destination: &g.NoColor, EnvVars: []string{"NO_COLOR"}},
+		&cli.BoolFlag{Name: "no-color", Usage: "no colours, even on a terminal; so does $NO_COLOR", Destination: &g.NoColor},
 	}
 }
 
@@ -109,7 +109,11 @@ func (a *app) globalFlags() []cli.Flag {
 func (a *app) run(ctx context.Context, args []string) error {
 	c := a.cli()
 	c.Before = func(*cli.Context) error { return a.global.check() }
-	return c.RunContext(ctx, reorder(c, args))
+	args, err := reorder(c, args)
+	if err != nil {
+		return err
+	}
+	return c.RunContext(ctx, args)
 }
 
 func (g globals) check() error {
@@ -138,7 +142,10 @@ func (a *app) log() *logrus.Entry {
 	return logrus.NewEntry(l)
 }
 
-func (a *app) colour(terminal bool) bool { return terminal && !a.global.NoColor }
+// colour says whether a stream may be coloured; see no-color.org.
+func (a *app) colour(terminal bool) bool {
+	return terminal && !a.global.NoColor && a.getenv("NO_COLOR") == ""
+}
 
 // report prints an error: what went wrong in the first lines, a hint below.
 func (a *app) report(err error) {

@@ -127,6 +127,10 @@ func up(t *testing.T, release string) *cluster {
 	for _, h := range l.Hosts() {
 		c.install(h)
 	}
+	for _, p := range []string{"fast", "exact"} {
+		c.on(c.a, "volbridge", "volume", "create", p+"/x", "--size", "1MiB")
+		c.on(c.a, "volbridge", "volume", "delete", "--yes", p+"/x")
+	}
 	return c
 }
 

@@ -31,6 +31,16 @@ func Open(ctx context.Context, uri string) (*Daemon, error) {
 	return &Daemon{uri: uri, conn: conn}, nil
 }
 
+// Dial is Open for those who want the interface: its value is nil, not a nil
+// pointer, after an error.
+func Dial(ctx context.Context, uri string) (migrate.Hypervisor, error) {
+	d, err := Open(ctx, uri)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
 // URI is what was connected to.
 func (d *Daemon) URI() string { return d.uri }
 

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/volbridge/volbridge/bridge"
+	"github.com/volbridge/volbridge/domainxml"
+	"github.com/volbridge/volbridge/internal/lockfile"
+	"github.com/volbridge/volbridge/internal/units"
+	"github.com/volbridge/volbridge/internal/virt"
+	"github.com/volbridge/volbridge/migrate"
+	"github.com/volbridge/volbridge/migrate/daemon"
+)
+
+const migrateHelp = `Moves a running domain to the host of DEST-URI. For each disk it decides:
+
+  shared  both hosts reach the volume: the destination is granted it for the
+          time of the move, and nothing is copied
+  copy    the disk goes into a new volume of another pool, while the guest runs
+  leave   read-only, empty or reached over the network by both hosts
+
+--dry-run shows the decisions. Everything that speaks against the migration is
+said before anything is created. After a failure, or Ctrl-C, the guest runs on
+where it was, and what was created is removed.
+
+volbridge and its hook must be installed on the destination.
+
+Examples:
+
+  volbridge migrate web qemu+ssh://kvm02/system --to-pool fast --dry-run
+  volbridge migrate web qemu+ssh://kvm02/system --to-pool fast
+  volbridge migrate db qemu+ssh://kvm02/system --disk vda=fast --disk vdb=slow/db-data
+  volbridge migrate web qemu+ssh://kvm02/system   # all disks in shared pools`
+
+type migrateOptions struct {
+	migrate.Options
+	dryRun bool
+}
+
+func migrateCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:        "migrate",
+		Usage:       "move a running domain to another host, with its disks",
+		ArgsUsage:   "DOMAIN DEST-URI",
+		Description: migrateHelp,
+		Flags:       migrateFlags(),
+		Action: func(c *cli.Context) error {
+			o, err := parseMigrate(c)
+			if err != nil {
+				return err
+			}
+			return a.migrate(c.Context, o)
+		},
+	}
+}
+
+func migrateFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "to-pool", Usage: "copy every disk that is not in it into `POOL`"},
+		&cli.StringSliceFlag{Name: "disk", Usage: "copy one disk: `TARGET=POOL[/VOLUME]`, such as vda=fast; repeatable"},
+		&cli.StringSliceFlag{Name: "leave", Usage: "do not touch disk `TARGET`: the destination has the same data at the same path (NFS); repeatable"},
+		&cli.BoolFlag{Name: "dry-run", Usage: "show the plan, and change nothing"},
+		&cli.BoolFlag{Name: "remove-source", Usage: "remove what was copied, once the guest runs on the destination"},
+		&cli.BoolFlag{Name: "undefine-source", Usage: "remove the definition on the source, once the guest runs on the destination"},
+		&cli.DurationFlag{Name: "timeout-stalled", Usage: "give up when nothing has moved for `TIME`, such as 10m; 0 never", Value: 10 * time.Minute},
+		&cli.BoolFlag{Name: "p2p", Usage: "let the two daemons talk to each other: it goes on when this command dies"},
+		&cli.Uint64Flag{Name: "bandwidth", Usage: "`MiB/s` at most, for each disk and for memory"},
+		&cli.StringFlag{Name: "migrateuri", Usage: "`URI` over which memory is sent"},
+		&cli.StringFlag{Name: "listen-address", Usage: "`ADDRESS` on which the destination listens"},
+		&cli.IntFlag{Name: "disks-port", Usage: "`PORT` on which the destination takes the disks"},
+		&cli.StringFlag{Name: "disks-uri", Usage: "`URI` over which the disks are sent"},
+		&cli.BoolFlag{Name: "tls", Usage: "encrypt what is sent"},
+		&cli.StringFlag{Name: "tls-destination", Usage: "`NAME` in the destination's certificate"},
+		&cli.BoolFlag{Name: "auto-converge", Usage: "slow the guest down if its memory changes too fast"},
+		&cli.IntFlag{Name: "auto-converge-initial", Usage: "by `PERCENT` at first"},
+		&cli.IntFlag{Name: "auto-converge-increment", Usage: "by `PERCENT` more each time"},
+		&cli.BoolFlag{Name: "postcopy", Usage: "switch to post-copy after the first pass over memory"},
+		&cli.BoolFlag{Name: "parallel", Usage: "send memory over several connections"},
+		&cli.IntFlag{Name: "parallel-connections", Usage: "over `N` of them"},
+		&cli.BoolFlag{Name: "copy-storage-synchronous-writes", Usage: "the guest's writes wait for the copy, so that it always converges"},
+		&cli.StringFlag{Name: "dname", Usage: "`NAME` of the domain on the destination"},
+	}
+}
+
+func parseMigrate(c *cli.Context) (migrateOptions, error) {
+	args, err := arguments(c, "DOMAIN", "DEST-URI")
+	if err != nil {
+		return migrateOptions{}, err
+	}
+	o := migrateOptions{dryRun: c.Bool("dry-run"), Options: migrate.Options{
+		Domain: args[0], DestURI: args[1],
+		ToPool: c.String("to-pool"), Leave: c.StringSlice("leave"),
+		Disks:        map[string]migrate.DiskTarget{},
+		RemoveSource: c.Bool("remove-source"), StallLimit: c.Duration("timeout-stalled"),
+		Tuning: parseTuning(c),
+	}}
+	for _, s := range c.StringSlice("disk") {
+		target, to, err := migrate.ParseDiskTarget(s)
+		if err != nil {
+			return o, usagef("--disk %s", err)
+		}
+		if _, twice := o.Disks[target]; twice {
+			return o, usagef("--disk %s: disk %s has a place already", s, target)
+		}
+		o.Disks[target] = to
+	}
+	return o, nil
+}
+
+func parseTuning(c *cli.Context) migrate.Tuning {
+	return migrate.Tuning{
+		PeerToPeer:            c.Bool("p2p"),
+		UndefineSource:        c.Bool("undefine-source"),
+		BandwidthMiBps:        c.Uint64("bandwidth"),
+		MigrateURI:            c.String("migrateuri"),
+		ListenAddress:         c.String("listen-address"),
+		DisksPort:             c.Int("disks-port"),
+		DisksURI:              c.String("disks-uri"),
+		TLS:                   c.Bool("tls"),
+		TLSDestination:        c.String("tls-destination"),
+		AutoConverge:          c.Bool("auto-converge"),
+		AutoConvergeInitial:   c.Int("auto-converge-initial"),
+		AutoConvergeIncrement: c.Int("auto-converge-increment"),
+		PostCopy:              c.Bool("postcopy"),
+		Parallel:              c.Bool("parallel"),
+		ParallelConnections:   c.Int("parallel-connections"),
+		SynchronousWrites:     c.Bool("copy-storage-synchronous-writes"),
+		DestName:              c.String("dname"),
+	}
+}
+
+// migrate plans, and unless that is all, carries the plan out.
+func (a *app) migrate(ctx context.Context, o migrateOptions) (err error) {
+	h, err := a.openHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.close()) }()
+	source, err := daemon.Dial(ctx, virt.URI(a.global.Connect, a.getenv))
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	dest, err := daemon.Dial(ctx, o.DestURI)
+	if err != nil {
+		return err
+	}
+	m := a.mover(h, source, dest)
+	m.Redial = func(ctx context.Context) (migrate.Hypervisor, error) { return daemon.Dial(ctx, o.DestURI) }
+	defer func() { m.Dest.Close() }() // not dest: it may have been redialled
+
+	if o.dryRun {
+		_, plan, err := m.Plan(ctx, o.Options)
+		if err != nil {
+			return err
+		}
+		return a.printPlan(plan)
+	}
+	view, closeView := a.migrationView()
+	m.Watch = view
+	result, err := m.Run(ctx, o.Options)
+	closeView()
+	if err != nil {
+		return err
+	}
+	return a.printArrival(result)
+}
+
+// mover is the use case with everything of this host.
+func (a *app) mover(h *host, source, dest migrate.Hypervisor) *migrate.Mover {
+	return &migrate.Mover{
+		Source: source, Dest: dest, Host: h.self,
+		Pools: h.pools.Open, PoolNames: h.pools.Names(),
+		Recognise: func(ctx context.Context, doc *domainxml.Document) (map[string]migrate.Located, error) {
+			return recognise(ctx, doc, h.pools)
+		},
+		Journal: h.store, Lock: lockfile.Acquire, LockDir: h.config.RunDir, BootID: h.bootID,
+		Settle: h.config.Timeouts.Release, Inhibit: a.inhibit, Watch: newProgressLines(a.err),
+		NewID: rand.Text,
+	}
+}
+
+func recognise(ctx context.Context, doc *domainxml.Document, pools bridge.Pools) (map[string]migrate.Located, error) {
+	disks, err := bridge.Managed(ctx, doc, pools)
+	found := map[string]migrate.Located{}
+	for _, d := range disks {
+		found[d.Target] = migrate.Located{Pool: d.Pool, Volume: d.Volume}
+	}
+	return found, err
+}
+
+// migrationView chooses how to show progress: bars for a person, lines for a
+// log, nothing but warnings where quiet was asked for.
+func (a *app) migrationView() (view migrate.Observer, done func()) {
+	switch {
+	case a.global.Quiet:
+		return quietView{a}, func() {}
+	case a.errTerminal:
+		b := newProgressBars(a.err)
+		return b, b.close
+	}
+	return newProgressLines(a.err), func() {}
+}
+
+// quietView tells only what is not right.
+type quietView struct{ a *app }
+
+func (quietView) Planned(migrate.Plan)      {}
+func (quietView) Step(string)               {}
+func (quietView) Progress(migrate.Progress) {}
+func (v quietView) Warn(text string)        { fmt.Fprintln(v.a.err, "volbridge: warning:", text) }
+
+func (a *app) printArrival(r migrate.Result) error {
+	if a.json() {
+		return a.printJSON(r)
+	}
+	a.say("domain %s runs on %s, after %s", r.Plan.Domain, r.Plan.DestHost, r.Elapsed.Round(100*time.Millisecond))
+	return nil
+}
+
+// printPlan shows what a migration would do.
+func (a *app) printPlan(p migrate.Plan) error {
+	if a.json() {
+		return a.printJSON(p)
+	}
+	kind := "transient"
+	if p.Persistent {
+		kind = "persistent"
+	}
+	if err := a.printFields([][2]string{
+		{"domain", fmt.Sprintf("%s (%s, %s)", p.Domain, p.UUID, kind)},
+		{"from", fmt.Sprintf("%s (%s)", p.SourceHost, p.Source)},
+		{"to", fmt.Sprintf("%s (%s)", p.DestHost, p.Destination)},
+	}); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	var rows [][]string
+	for _, d := range p.Disks {
+		rows = append(rows, []string{d.Target, string(d.Action), d.From, diskGoal(d), sizeText(d.GuestBytes), d.Why})
+	}
+	if err := a.printTable([]string{"DISK", "ACTION", "FROM", "TO", "SIZE", "WHY"}, rows); err != nil {
+		return err
+	}
+	for _, w := range p.Warnings {
+		a.warn("%s", w)
+	}
+	a.say("\nNothing was changed.")
+	return nil
+}
+
+// diskGoal is where a disk is afterwards.
+func diskGoal(d migrate.DiskPlan) string {
+	if d.Pool == "" {
+		return ""
+	}
+	goal := d.Pool + "/" + d.Volume
+	if d.VolumeBytes > d.GuestBytes {
+		goal += fmt.Sprintf(" (new, %s)", units.FormatSize(d.VolumeBytes))
+	} else if d.Action == migrate.Copy {
+		goal += " (new)"
+	}
+	return strings.TrimSpace(goal)
+}

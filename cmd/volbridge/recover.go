@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/volbridge/volbridge/internal/lockfile"
+	"github.com/volbridge/volbridge/internal/virt"
+	"github.com/volbridge/volbridge/migrate"
+	"github.com/volbridge/volbridge/migrate/daemon"
+)
+
+const recoverHelp = `Returns what a killed command, a killed hook or a power cut has left on this
+host: grants and devices of domains that never arrived, or that ran before the
+last boot, and volumes of migrations that did not end. A migration whose guest
+has arrived is finished.
+
+Where a guest runs, libvirt is asked; what cannot be known is left as it is and
+reported. Running it twice, or for nothing, does no harm. It is run at boot, by
+a timer, and by the hook when it could not finish.
+
+Example:
+
+  volbridge recover --dry-run`
+
+type recoverOptions struct {
+	dryRun     bool
+	pendingAge time.Duration // negative: as configured
+}
+
+func recoverCommand(a *app) *cli.Command {
+	return &cli.Command{
+		Name:        "recover",
+		Usage:       "return what a crash has left",
+		Description: recoverHelp,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be done, and change nothing"},
+			&cli.DurationFlag{Name: "pending-older-than", Usage: "take back arrivals that were made ready `TIME` ago and never came; without it, pending_age of the configuration", Value: -1, DefaultText: "pending_age"},
+		},
+		Action: func(c *cli.Context) error {
+			if _, err := arguments(c); err != nil {
+				return err
+			}
+			return a.recover(c.Context, recoverOptions{dryRun: c.Bool("dry-run"), pendingAge: c.Duration("pending-older-than")})
+		},
+	}
+}
+
+// errLeft is the result of a recovery that could not do everything.
+var errLeft = errors.New("something is left")
+
+func (a *app) recover(ctx context.Context, o recoverOptions) (err error) {
+	h, err := a.openHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.close()) }()
+	r := a.recoverer(ctx, h, o)
+	if r.Local != nil {
+		defer r.Local.Close()
+	}
+	findings, err := r.Recover(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.printFindings(findings); err != nil {
+		return err
+	}
+	return leftover(findings)
+}
+
+func (a *app) recoverer(ctx context.Context, h *host, o recoverOptions) *migrate.Recoverer {
+	r := &migrate.Recoverer{
+		Host: h.self, BootID: h.bootID, PendingAge: h.config.Timeouts.PendingAge, DryRun: o.dryRun, Now: time.Now,
+		Dial:  daemon.Dial,
+		Store: h.store, Release: h.bridge.ReleaseAttachment, LockDomain: h.locks().Domain,
+		Pools: h.pools.Open, PoolNames: h.pools.Names(),
+		Mover: func(src, dst migrate.Hypervisor) *migrate.Mover { return a.mover(h, src, dst) },
+		Alive: func(_ context.Context, id int64) (bool, error) {
+			return alive(filepath.Join(h.config.RunDir, migrate.LockName(id)))
+		},
+	}
+	if o.pendingAge >= 0 {
+		r.PendingAge = o.pendingAge
+	}
+	r.Local, r.LocalErr = daemon.Dial(ctx, virt.URI(a.global.Connect, a.getenv))
+	return r
+}
+
+// alive says whether somebody holds the lock of a migration. A lock file that
+// is gone was on a run directory that a boot has emptied.
+func alive(path string) (bool, error) {
+	release, err := lockfile.TryAcquire(path)
+	switch {
+	case errors.Is(err, lockfile.ErrHeld):
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return false, release()
+}
+
+func (a *app) printFindings(findings []migrate.Finding) error {
+	if a.json() {
+		if findings == nil {
+			findings = []migrate.Finding{}
+		}
+		return a.printJSON(findings)
+	}
+	if len(findings) == 0 {
+		a.say("Nothing was left behind.")
+		return nil
+	}
+	for _, f := range findings {
+		if a.global.Quiet && f.Outcome == migrate.Kept {
+			continue
+		}
+		fmt.Fprintf(a.out, "%-7s  %s %s\n         seen: %s\n", f.Outcome, f.Kind, f.Subject, f.Seen)
+		if f.Outcome != migrate.Kept {
+			fmt.Fprintf(a.out, "         action: %s\n", f.Action)
+		}
+		if f.Error != "" {
+			fmt.Fprintf(a.out, "         error: %s\n", f.Error)
+		}
+	}
+	return nil
+}
+
+func leftover(findings []migrate.Finding) error {
+	for _, f := range findings {
+		if f.Outcome == migrate.Unfinished {
+			return withCode(exitLeft, fmt.Errorf("%w: see above, and run it again once the cause is gone", errLeft))
+		}
+	}
+	return nil
+}
