@@ -103,13 +103,16 @@ func (b *backend) checkEmpty(root *os.Root) error {
 		return err
 	}
 	for _, name := range names {
-		switch {
-		case name == markerName:
-			return fs.ErrExist
-		case name != "lost+found" && !strings.HasPrefix(name, tempPrefix):
-			return fmt.Errorf("%w: %s holds other files (%q) and is not made one; give the pool a directory of its own",
-				pool.ErrNoPool, b.path, name)
+		if name == "lost+found" || strings.HasPrefix(name, tempPrefix) {
+			continue
 		}
+		// A listing is not one moment: it may show a volume without the marker
+		// that was made before it.
+		if _, err := root.Lstat(markerName); err == nil {
+			return fs.ErrExist
+		}
+		return fmt.Errorf("%w: %s holds other files (%q) and is not made one; give the pool a directory of its own",
+			pool.ErrNoPool, b.path, name)
 	}
 	return nil
 }

@@ -119,28 +119,45 @@ func openVolume(root *os.Root, name string) (*volume, error) {
 	return nil, err
 }
 
+// read reads without the lock. A resize that runs meanwhile changes
+// volume.json and the file one after the other: a size that does not fit is
+// believed only when volume.json was the same before and after it was seen.
 func (f *folder) read() (*volume, error) {
-	var m meta
-	err := readJSON(f.root, metaName, &m)
+	m, err := f.readMeta()
+	for err == nil {
+		info, stat := f.root.Lstat(diskName)
+		if stat != nil {
+			return nil, explain(stat)
+		}
+		if !info.Mode().IsRegular() {
+			return nil, damaged{fmt.Errorf("%s is no regular file (mode %s); a link could lead out of the pool, so it is not followed",
+				f.path(diskName), info.Mode())}
+		}
+		wrong := f.checkSize(m, info.Size())
+		if wrong == nil {
+			return &volume{f, m, info.Size()}, nil
+		}
+		seen := m
+		if m, err = f.readMeta(); err == nil && m == seen {
+			return nil, wrong
+		}
+	}
+	return nil, err
+}
+
+func (f *folder) readMeta() (m meta, err error) {
+	err = readJSON(f.root, metaName, &m)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, damaged{fmt.Errorf("%s has no %s: it is no volume, or a damaged one; restore the file or move the folder away",
+		return m, damaged{fmt.Errorf("%s has no %s: it is no volume, or a damaged one; restore the file or move the folder away",
 			f.root.Name(), metaName)}
 	}
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	if err := f.check(m); err != nil {
-		return nil, damaged{err}
+		return m, damaged{err}
 	}
-	info, err := f.root.Lstat(diskName)
-	if err != nil {
-		return nil, explain(err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, damaged{fmt.Errorf("%s is no regular file (mode %s); a link could lead out of the pool, so it is not followed",
-			f.path(diskName), info.Mode())}
-	}
-	return &volume{f, m, info.Size()}, f.checkSize(m, info.Size())
+	return m, nil
 }
 
 func (f *folder) path(name string) string { return filepath.Join(f.root.Name(), name) }
@@ -174,14 +191,33 @@ func (f *folder) checkSize(m meta, sizeBytes int64) error {
 // away meanwhile. The file is never made here, so nothing appears in a folder
 // that is no volume.
 func lock(ctx context.Context, root *os.Root, name string) (release func() error, err error) {
-	release, err = lockfile.AcquireFunc(ctx, filepath.Join(root.Name(), name, lockName), opener(root, name))
-	if !errors.Is(err, fs.ErrNotExist) {
-		return release, explain(err)
+	for ctx.Err() == nil {
+		release, err = lockfile.AcquireFunc(ctx, filepath.Join(root.Name(), name, lockName), opener(root, name))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return release, explain(err)
+		}
+		if lacking := lacksLock(root, name); lacking != nil {
+			return nil, lacking
+		}
 	}
-	if _, gone := root.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
-		return nil, pool.ErrNotFound
+	return nil, context.Cause(ctx)
+}
+
+// lacksLock finds out why a lock file was not there. It returns nil if now it
+// is: then the volume was deleted and another one of its name was made.
+func lacksLock(root *os.Root, name string) error {
+	f, err := openFolder(root, name)
+	if err != nil {
+		return err
 	}
-	return nil, damaged{fmt.Errorf("%w; make it again with touch", err)}
+	defer f.close()
+	if _, err := f.root.Lstat(lockName); !errors.Is(err, fs.ErrNotExist) {
+		return explain(err)
+	}
+	if err := f.inPlace(root); err != nil {
+		return err
+	}
+	return damaged{fmt.Errorf("%s is missing; make it again with touch", f.path(lockName))}
 }
 
 func opener(root *os.Root, name string) lockfile.Opener {
