@@ -29,7 +29,7 @@ func (a *app) readDocument(arg string) (*domainxml.Document, error) {
 	if arg != "-" {
 		f, err := os.Open(arg)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, withHint(fmt.Errorf("read domain XML: %w", err), "for a domain of this host: virsh dumpxml DOMAIN | volbridge domain rewrite -")
+			return nil, withHint(withCode(exitNotFound, fmt.Errorf("read domain XML: %w", err)), "for a domain of this host: virsh dumpxml DOMAIN | volbridge domain rewrite -")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read domain XML: %w", err)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 
 	"github.com/volbridge/volbridge/bridge"
 	"github.com/volbridge/volbridge/domainxml"
@@ -61,7 +60,7 @@ var sentinels = []struct {
 	{exitLeft, []error{bridge.ErrLeft}},
 	{exitNotFound, []error{
 		pool.ErrNotFound, bridge.ErrNoPool, virt.ErrNoDomain, migrate.ErrNoGuest,
-		state.ErrNoRecord, domainxml.ErrNoDisk, config.ErrNoConfig, fs.ErrNotExist,
+		state.ErrNoRecord, domainxml.ErrNoDisk, config.ErrNoConfig,
 	}},
 	{exitRefused, []error{
 		pool.ErrExists, pool.ErrInvalidName, pool.ErrShrink, pool.ErrNoSpace, pool.ErrNotOurs,

@@ -93,7 +93,7 @@ func (s *session) capacity(ctx context.Context, p config.Pool, into *poolJSON) e
 	}
 	c, err := r.Capacity(ctx)
 	if err != nil {
-		return fmt.Errorf("capacity of pool %s: %w", p.Name, err)
+		return err
 	}
 	into.TotalBytes, into.FreeBytes = &c.TotalBytes, &c.FreeBytes
 	return nil
@@ -133,7 +133,7 @@ func (a *app) poolInfo(ctx context.Context, name string) error {
 	}
 	volumes, err := b.List(ctx)
 	if err != nil {
-		return fmt.Errorf("list pool %s: %w", name, err)
+		return err
 	}
 	n := len(volumes)
 	j.Volumes = &n
@@ -241,8 +241,5 @@ func (s *session) check(ctx context.Context, name string) error {
 	} else {
 		_, err = b.List(ctx)
 	}
-	if err != nil {
-		return fmt.Errorf("pool %s does not work on this host: %w", name, err)
-	}
-	return nil
+	return err
 }

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/volbridge/volbridge/internal/state"
 	"github.com/volbridge/volbridge/pool"
 )
 
@@ -83,98 +81,6 @@ func timeText(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05")
 }
 
-func volumeListCommand(a *app) *cli.Command {
-	return &cli.Command{
-		Name: "list", Aliases: []string{"ls"}, Usage: "list volumes and the hosts that hold them", ArgsUsage: "[POOL]",
-		Description: `Lists the volumes of one pool, or of all.
-
-Example:
-  volbridge volume list fast`,
-		Action: func(c *cli.Context) error {
-			name, err := optional(c)
-			if err != nil {
-				return err
-			}
-			return a.volumeList(c.Context, name)
-		},
-	}
-}
-
-// volumeList goes on past a pool that does not answer.
-func (a *app) volumeList(ctx context.Context, name string) error {
-	s, err := a.open()
-	if err != nil {
-		return err
-	}
-	names := s.pools.Names()
-	if name != "" {
-		names = []string{name}
-	}
-	list := []volumeJSON{}
-	var rows [][]string
-	var errs []error
-	for _, name := range names {
-		volumes, err := s.listPool(ctx, name)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		for _, v := range volumes {
-			list = append(list, toVolumeJSON(v.Volume, v.holders))
-			rows = append(rows, []string{v.Pool + "/" + v.Name, sizeText(v.SizeBytes), timeText(v.Created), heldBy(v.holders)})
-		}
-	}
-	if a.json() {
-		err = a.printJSON(list)
-	} else {
-		err = a.printTable([]string{"VOLUME", "SIZE", "CREATED", "HELD BY"}, rows)
-	}
-	return errors.Join(append(errs, err)...)
-}
-
-type heldVolume struct {
-	pool.Volume
-	holders []pool.Holder
-}
-
-func (s *session) listPool(ctx context.Context, name string) ([]heldVolume, error) {
-	b, err := s.pools.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	volumes, err := b.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list pool %s: %w", name, err)
-	}
-	var list []heldVolume
-	var errs []error
-	for _, v := range volumes {
-		holders, err := b.Holders(ctx, v.Name)
-		if errors.Is(err, pool.ErrNotFound) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("list the holders of volume %s/%s: %w", name, v.Name, err))
-		}
-		list = append(list, heldVolume{v, holders})
-	}
-	return list, errors.Join(errs...)
-}
-
-func volumeInfoCommand(a *app) *cli.Command {
-	return &cli.Command{
-		Name: "info", Usage: "show one volume, who holds it, and where it is attached here", ArgsUsage: "POOL/VOLUME",
-		Description: `Example:
-  volbridge volume info fast/web`,
-		Action: func(c *cli.Context) error {
-			ref, err := volumeArgument(c)
-			if err != nil {
-				return err
-			}
-			return a.volumeInfo(c.Context, ref)
-		},
-	}
-}
-
 func volumeArgument(c *cli.Context) (volumeRef, error) {
 	args, err := arguments(c, "POOL/VOLUME")
 	if err != nil {
@@ -191,85 +97,9 @@ func helpHintIf(c *cli.Context, err error) error {
 	return helpHint(c, err)
 }
 
-type volumeInfoJSON struct {
-	volumeJSON
-	Attached []attachmentJSON `json:"attached_here"`
-}
-
-type attachmentJSON struct {
-	Domain     string    `json:"domain"`
-	DomainUUID string    `json:"domain_uuid"`
-	Target     string    `json:"target"`
-	Phase      string    `json:"phase"`
-	Path       string    `json:"path"`
-	Updated    time.Time `json:"updated"`
-}
-
-func (a *app) volumeInfo(ctx context.Context, ref volumeRef) error {
-	s, err := a.open()
-	if err != nil {
-		return err
-	}
-	b, err := s.backend(ref)
-	if err != nil {
-		return err
-	}
-	v, err := b.Lookup(ctx, ref.Volume)
-	if err != nil {
-		return lookupError(ref, err)
-	}
-	holders, err := b.Holders(ctx, ref.Volume)
-	if err != nil {
-		return fmt.Errorf("list the holders of volume %s: %w", ref, err)
-	}
-	conn, err := s.connection(ctx, b, ref)
-	if err != nil {
-		return err
-	}
-	// Who may not read the records is told so, and gets the rest.
-	here, err := s.attachments(ctx, ref.Pool, ref.Volume)
-	if err != nil {
-		a.warn("what is attached on this host is not known: %v", err)
-	}
-	if a.json() {
-		return a.printJSON(toVolumeInfoJSON(v, holders, conn.Path, here))
-	}
-	return a.printFields(volumeFields(v, holders, conn.Path, here))
-}
-
-func toVolumeInfoJSON(v pool.Volume, holders []pool.Holder, path string, here []state.Attachment) volumeInfoJSON {
-	j := volumeInfoJSON{toVolumeJSON(v, holders), []attachmentJSON{}}
-	j.Path = path
-	for _, at := range here {
-		j.Attached = append(j.Attached, attachmentJSON{
-			Domain: at.DomainName, DomainUUID: at.DomainUUID, Target: at.Target,
-			Phase: string(at.Phase), Path: at.Path, Updated: at.Updated,
-		})
-	}
-	return j
-}
-
-func volumeFields(v pool.Volume, holders []pool.Holder, path string, here []state.Attachment) [][2]string {
-	fields := [][2]string{
-		{"Volume", v.Pool + "/" + v.Name},
-		{"Size", fmt.Sprintf("%s (%d bytes)", dash(sizeText(v.SizeBytes)), v.SizeBytes)},
-		{"Path", path},
-		{"Identity", string(v.Identity)},
-		{"Created", timeText(v.Created)},
-	}
-	for _, h := range holders {
-		fields = append(fields, [2]string{"Held by", fmt.Sprintf("host %s for domain %s (%s, since %s)",
-			h.Host.Name, h.Owner.Name, h.Mode, timeText(h.Since))})
-	}
-	for _, at := range here {
-		fields = append(fields, [2]string{"Attached here", fmt.Sprintf("disk %s of domain %s (%s)", at.Target, at.DomainName, at.Phase)})
-	}
-	return fields
-}
-
-// lookupError names the volume and says what to do about a missing one.
+// lookupError says what to do about a missing volume. Which volume it is, a
+// backend's errors say themselves.
 func lookupError(ref volumeRef, err error) error {
-	err = fmt.Errorf("look up volume %s: %w", ref, err)
 	if errors.Is(err, pool.ErrNotFound) {
 		return withHint(err, "'volbridge volume list %s' shows those that there are", ref.Pool)
 	}
@@ -283,46 +113,5 @@ func (s *session) connection(ctx context.Context, b pool.Backend, ref volumeRef)
 		return pool.Connection{}, err
 	}
 	conn, err := b.Connection(ctx, ref.Volume, host)
-	if err != nil {
-		return conn, fmt.Errorf("find volume %s on host %s: %w", ref, host.Name, err)
-	}
-	return conn, nil
-}
-
-func volumePathCommand(a *app) *cli.Command {
-	return &cli.Command{
-		Name: "path", Usage: "print the path of a volume's device, for domain XML", ArgsUsage: "POOL/VOLUME",
-		Description: `Prints what to write as <source dev='…'>. The device exists while a domain that
-uses it runs on this host.
-
-Example:
-  virt-install --disk "path=$(volbridge volume path fast/web),format=raw" …`,
-		Action: func(c *cli.Context) error {
-			ref, err := volumeArgument(c)
-			if err != nil {
-				return err
-			}
-			return a.volumePath(c.Context, ref)
-		},
-	}
-}
-
-func (a *app) volumePath(ctx context.Context, ref volumeRef) error {
-	s, err := a.open()
-	if err != nil {
-		return err
-	}
-	b, err := s.backend(ref)
-	if err != nil {
-		return err
-	}
-	conn, err := s.connection(ctx, b, ref)
-	if err != nil {
-		return err
-	}
-	if a.json() {
-		return a.printJSON(map[string]string{"pool": ref.Pool, "name": ref.Volume, "path": conn.Path})
-	}
-	_, err = fmt.Fprintln(a.out, conn.Path)
-	return err
+	return conn, lookupError(ref, err)
 }

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -70,13 +68,20 @@ func (a *app) volumeCreate(ctx context.Context, ref volumeRef, sizeBytes int64) 
 	}
 	v, err := p.Create(ctx, pool.CreateRequest{Name: ref.Volume, SizeBytes: sizeBytes, CreationID: rand.Text()})
 	if err != nil {
-		return fmt.Errorf("create volume %s: %w", printable(ref.String()), err)
+		return existsHint(ref, err)
 	}
 	if a.json() {
 		return a.printJSON(toVolumeJSON(v, nil))
 	}
 	a.say("created volume %s: %s", ref, units.FormatSize(v.SizeBytes))
 	return nil
+}
+
+func existsHint(ref volumeRef, err error) error {
+	if errors.Is(err, pool.ErrExists) {
+		return withHint(err, "'volbridge volume info %s' shows it; nothing was changed", ref)
+	}
+	return err
 }
 
 func volumeResizeCommand(a *app) *cli.Command {
@@ -121,7 +126,7 @@ func (a *app) volumeResize(ctx context.Context, ref volumeRef, sizeBytes int64) 
 	}
 	v, err := p.Resize(ctx, ref.Volume, sizeBytes)
 	if err != nil {
-		return fmt.Errorf("resize volume %s: %w", ref, err)
+		return lookupError(ref, err)
 	}
 	grown, err := s.grow(ctx, b, ref)
 	if err != nil {
@@ -167,7 +172,7 @@ func (s *session) grow(ctx context.Context, b pool.Backend, ref volumeRef) (grow
 func (s *session) afterResize(ctx context.Context, b pool.Backend, ref volumeRef, sizeBytes int64) ([]string, error) {
 	holders, err := b.Holders(ctx, ref.Volume)
 	if err != nil {
-		return nil, fmt.Errorf("list the holders of volume %s: %w", ref, err)
+		return nil, err
 	}
 	self, err := s.host()
 	if err != nil {
@@ -191,91 +196,4 @@ func (s *session) afterResize(ctx context.Context, b pool.Backend, ref volumeRef
 		}
 	}
 	return todo, nil
-}
-
-func volumeDeleteCommand(a *app) *cli.Command {
-	return &cli.Command{
-		Name: "delete", Aliases: []string{"rm"}, Usage: "remove a volume and its data for good", ArgsUsage: "POOL/VOLUME",
-		Description: `Asks on a terminal; elsewhere --yes must be given. A volume that a host holds is
-not deleted. A domain that is shut off holds nothing: look whether one still
-names the volume.
-
-Example:
-  volbridge volume delete fast/web --dry-run
-  volbridge volume delete fast/web --yes`,
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only say what would be deleted"},
-		},
-		Action: func(c *cli.Context) error {
-			ref, err := volumeArgument(c)
-			if err != nil {
-				return err
-			}
-			return a.volumeDelete(c.Context, ref, deleteOptions{Yes: c.Bool("yes"), DryRun: c.Bool("dry-run")})
-		},
-	}
-}
-
-type deleteOptions struct{ Yes, DryRun bool }
-
-func (a *app) volumeDelete(ctx context.Context, ref volumeRef, o deleteOptions) error {
-	s, err := a.open()
-	if err != nil {
-		return err
-	}
-	b, p, err := s.provisioner(ref)
-	if err != nil {
-		return err
-	}
-	v, err := b.Lookup(ctx, ref.Volume)
-	if err != nil {
-		return lookupError(ref, err)
-	}
-	holders, err := b.Holders(ctx, ref.Volume)
-	if err != nil {
-		return fmt.Errorf("list the holders of volume %s: %w", ref, err)
-	}
-	if len(holders) > 0 {
-		return heldHint(&pool.HeldError{Pool: ref.Pool, Volume: ref.Volume, Holders: holders})
-	}
-	if o.DryRun {
-		a.say("would delete volume %s with its data (%s)", ref, sizeText(v.SizeBytes))
-		return nil
-	}
-	if err := a.confirmDelete(v, o.Yes); err != nil {
-		return err
-	}
-	// The id keeps from deleting a volume that was made anew while somebody
-	// thought about the question.
-	err = p.Delete(ctx, ref.Volume, v.CreationID)
-	var held *pool.HeldError
-	if errors.As(err, &held) {
-		return heldHint(err)
-	}
-	if err != nil {
-		return fmt.Errorf("delete volume %s: %w", ref, err)
-	}
-	a.say("deleted volume %s", ref)
-	return nil
-}
-
-func heldHint(err error) error {
-	return withHint(fmt.Errorf("not deleted: %w", err), "stop that domain first; if it does not run, run 'volbridge recover' on that host")
-}
-
-func (a *app) confirmDelete(v pool.Volume, yes bool) error {
-	name := v.Pool + "/" + v.Name
-	switch {
-	case yes:
-		return nil
-	case !a.inTerminal:
-		return withCode(exitRefused, fmt.Errorf("volume %s was not deleted: nobody can be asked here, so --yes must be given", name))
-	}
-	fmt.Fprintf(a.err, "Delete volume %s (%s) and all its data for good? Type yes: ", name, sizeText(v.SizeBytes))
-	answer, err := bufio.NewReader(a.in).ReadString('\n')
-	if strings.TrimSpace(answer) == "yes" {
-		return nil
-	}
-	return withCode(exitRefused, errors.Join(fmt.Errorf("volume %s was not deleted", name), unlessEOF(err)))
 }
