@@ -82,7 +82,7 @@ func TestDeadlineNamesLockAndHolder(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("error %v", err)
 	}
-	for _, part := range []string{"waited ", path, fmt.Sprintf("held by pid %d (lockfile.test)", pid)} {
+	for _, part := range []string{"waited ", path, fmt.Sprintf("held by pid %d (%s)", pid, filepath.Base(os.Args[0]))} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not say %q", err, part)
 		}

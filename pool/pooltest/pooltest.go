@@ -79,6 +79,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"processes race for a grant", testRaceGrant},
 		{"processes race to create", testRaceCreate},
 		{"processes do everything", testRaceAll},
+		{"a killed process", testKilled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := open(t)

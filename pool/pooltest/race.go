@@ -73,6 +73,13 @@ func (j job) run(t *testing.T, b Provider) (string, error) {
 		return outcome(err, errors.Is(err, pool.ErrExists))
 	case "all":
 		return "", j.everything(t, b)
+	case "until killed":
+		for {
+			fmt.Println(answerMark + "round")
+			if err := j.everything(t, b); err != nil {
+				return "", err
+			}
+		}
 	}
 	return "", fmt.Errorf("unknown job %q", j.Do)
 }
@@ -90,7 +97,7 @@ func outcome(err error, beaten bool) (string, error) {
 // everything makes, grants, grows and deletes volumes that others make, grant,
 // grow and delete too. Only the answers of the contract may come.
 func (j job) everything(t *testing.T, b Provider) error {
-	for i := range 20 {
+	for i := range rounds {
 		name := fmt.Sprintf("vol%d", (i+j.N)%3)
 		_, create := b.Create(t.Context(), pool.CreateRequest{Name: name, SizeBytes: mib, CreationID: newID()})
 		got := grant(t.Context(), b, name, j.host(), j.owner(), pool.Exclusive)
@@ -196,7 +203,10 @@ func (r *racer) answer() string {
 	}
 }
 
-const racers = 8
+const (
+	racers = 8
+	rounds = 20
+)
 
 func testRaceGrant(t *testing.T, f Fixture, b Provider) {
 	for range 3 {
@@ -234,4 +244,47 @@ func testRaceAll(t *testing.T, f Fixture, b Provider) {
 		name := fmt.Sprintf("vol%d", i)
 		must(t, b.Delete(t.Context(), name, ""))
 	}
+}
+
+// testKilled kills a process at some moment of its work, again and again: what
+// it leaves can be cleared with the calls of the contract.
+func testKilled(t *testing.T, f Fixture, b Provider) {
+	settings, err := json.Marshal(f.Settings)
+	must(t, err)
+	for kills := range 10 {
+		create(t, b, "vol0") // the pool itself is there, whatever is killed
+		r := startRacer(t, job{Pool: f.Pool, Settings: settings, Do: "until killed", N: kills})
+		_, err := io.WriteString(r.in, "go\n")
+		must(t, err)
+		for range 2 + kills%3 { // ready, and some rounds
+			r.answer()
+		}
+		must(t, r.cmd.Process.Kill())
+		io.Copy(&r.output, r.out)
+		r.cmd.Wait()
+		if strings.Contains(r.output.String(), "FAIL") {
+			t.Fatalf("it failed before it was killed: %s", r.output.String())
+		}
+		volumes, err := b.List(t.Context())
+		must(t, err)
+		for _, v := range volumes {
+			clearVolume(t, b, v)
+		}
+		if left, err := b.List(t.Context()); err != nil || len(left) != 0 {
+			t.Fatalf("left: %v, %v", left, err)
+		}
+	}
+}
+
+func clearVolume(t *testing.T, b Provider, v pool.Volume) {
+	t.Helper()
+	if _, err := b.Resize(t.Context(), v.Name, 64*mib); err != nil {
+		t.Errorf("a volume that a killed process has left: %v", err)
+	}
+	holders, err := b.Holders(t.Context(), v.Name)
+	must(t, err)
+	for _, h := range holders {
+		must(t, b.Revoke(t.Context(), v.Name, h.Host))
+	}
+	must(t, b.Delete(t.Context(), v.Name, v.CreationID))
 }
