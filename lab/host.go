@@ -45,6 +45,9 @@ func (l *Lab) newHost(index int, o HostOptions) (*Host, error) {
 	return h, h.loadCapabilities()
 }
 
+// PID is the host's process 1 as the machine numbers it, 0 while it is down.
+func (h *Host) PID() int { return h.pid }
+
 // Name is the host's name, known to all hosts of the lab.
 func (h *Host) Name() string { return h.name }
 
@@ -134,11 +137,14 @@ func (h *Host) Boot(ctx context.Context) error {
 	return h.StartDaemon(ctx)
 }
 
+// pidFile in a host's directory lets another process find the host.
+const pidFile = "pid"
+
 func (h *Host) bootInit(ctx context.Context) error {
 	r, err := h.lab.ask(ctx, wire.Request{Op: wire.Boot, Host: h.lab.hostSpec(h)})
 	if err != nil {
 		return err
 	}
 	h.pid = r.HostPID
-	return nil
+	return os.WriteFile(filepath.Join(h.dir, pidFile), []byte(strconv.Itoa(h.pid)+"\n"), 0o644)
 }

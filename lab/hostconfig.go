@@ -63,7 +63,7 @@ auth_unix_ro = "none"
 auth_unix_rw = "none"
 host_uuid = "%s"
 log_outputs = "1:file:/var/log/libvirt/libvirtd.log"
-log_filters = "1:qemu.qemu_migration 1:util.hook 1:qemu.qemu_process 3:*"
+log_filters = "1:qemu.qemu_migration 1:util.hook 3:*"
 `
 
 // QEMU writes serial ports to files itself: through virtlogd, the last words

@@ -27,6 +27,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,7 @@ import (
 	"sync"
 
 	"github.com/volbridge/volbridge/lab/internal/enter"
+	"github.com/volbridge/volbridge/lab/internal/keeper"
 	"github.com/volbridge/volbridge/lab/internal/wire"
 )
 
@@ -84,10 +86,12 @@ type Lab struct {
 	share   []string
 	verbose io.Writer
 
-	keeper   *exec.Cmd
-	requests io.WriteCloser
-	answers  *json.Decoder
-	mu       sync.Mutex // one request at a time
+	keeper    *exec.Cmd
+	keeperErr bytes.Buffer // complete once the keeper has ended
+	network   string       // as keeper.Network says
+	requests  io.WriteCloser
+	answers   *json.Decoder
+	mu        sync.Mutex // one request at a time
 
 	hosts     []*Host
 	closeOnce sync.Once
@@ -144,10 +148,14 @@ func (l *Lab) Host(name string) *Host {
 	panic("lab: there is no host " + name)
 }
 
+// PID is the keeper's process on the machine. Its network and mount namespaces
+// are the lab's.
+func (l *Lab) PID() int { return l.keeper.Process.Pid }
+
 // Command prepares a program that runs on the machine but in the lab's
 // network, where the hosts' addresses and names are reachable.
 func (l *Lab) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	return l.enter(ctx, enter.Network, l.keeper.Process.Pid, name, args)
+	return l.enter(ctx, enter.Network, l.PID(), name, args)
 }
 
 func (l *Lab) enter(ctx context.Context, how string, pid int, name string, args []string) *exec.Cmd {
@@ -169,10 +177,11 @@ func (l *Lab) close() error {
 	l.say("closing")
 	// The end of its input is all that the keeper waits for.
 	ended := errors.Join(l.requests.Close(), l.keeper.Wait())
-	if ended != nil {
-		return fmt.Errorf("close lab: %w", errors.Join(ended, saved))
+	if ended == nil {
+		return saved
 	}
-	return saved
+	// Somebody may have killed it; the hosts are gone then, the rest is not.
+	return fmt.Errorf("close lab: keeper: %w: %s", errors.Join(ended, keeper.Clean(l.dir, l.network), saved), &l.keeperErr)
 }
 
 func (l *Lab) say(format string, args ...any) {

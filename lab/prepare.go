@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/volbridge/volbridge/lab/internal/keeper"
 	"github.com/volbridge/volbridge/lab/internal/wire"
 )
 
@@ -23,6 +24,8 @@ const (
 	bridgeAddress = subnet + "1"
 	firstHost     = 10 // the address of host 1 ends in 11
 )
+
+const scratchPrefix = "volbridge-lab-"
 
 // longestDir keeps the hosts' sockets within the kernel's 107 bytes.
 const longestDir = 50
@@ -72,7 +75,7 @@ func (l *Lab) fill(ctx context.Context, o Options) error {
 func scratch(dir string) (string, error) {
 	var err error
 	if dir == "" {
-		dir, err = os.MkdirTemp("", "volbridge-lab-")
+		dir, err = os.MkdirTemp("", scratchPrefix)
 	} else {
 		err = os.MkdirAll(dir, 0o755)
 	}
@@ -163,8 +166,7 @@ func (l *Lab) hostsTable() []byte {
 func (l *Lab) startKeeper(ctx context.Context) error {
 	cmd := exec.Command(l.program, "keeper")
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET}
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
+	cmd.Stderr = &l.keeperErr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -177,6 +179,9 @@ func (l *Lab) startKeeper(ctx context.Context) error {
 		return fmt.Errorf("start keeper: %w", err)
 	}
 	l.keeper, l.requests, l.answers = cmd, in, json.NewDecoder(out)
+	if l.network, err = keeper.Network(l.PID()); err != nil {
+		return err
+	}
 	_, err = l.ask(ctx, wire.Setup{Dir: l.dir, HostsFile: l.hostsFile(), BridgeAddr: bridgeAddress + "/24"})
 	return err
 }

@@ -65,12 +65,28 @@ func parseTick(line []byte) (letter byte, value uint32, ok bool) {
 // cutLine says how many bytes to pass over if line begins with a piece of a
 // line that a boot or the end of the log follows.
 func cutLine(line []byte) (next int, ok bool) {
-	if line[len(line)-1] != '\n' {
-		return len(line), len(line) < tickLine
+	if line[len(line)-1] == '\n' {
+		// B is a digit, too; but the boot's line is the last ten bytes.
+		next = len(line) - tickLine
+		return next, next > 0 && line[next] == 'B' && isPiece(line[:next])
 	}
-	// B is a digit, too: the boot's line is the last ten bytes.
-	next = len(line) - tickLine
-	return next, next > 0 && next < tickLine && line[next] == 'B'
+	if isPiece(line) {
+		return len(line), true
+	}
+	for next = 1; next < len(line); next++ {
+		if line[next] == 'B' && isPiece(line[:next]) && isPiece(line[next:]) {
+			return len(line), true
+		}
+	}
+	return 0, false
+}
+
+// isPiece says whether a line of the tick guest could begin like this.
+func isPiece(b []byte) bool {
+	if len(b) >= tickLine || bytes.IndexByte([]byte("BTE"), b[0]) < 0 {
+		return false
+	}
+	return len(bytes.Trim(b[1:], "0123456789ABCDEF")) == 0
 }
 
 func (t *Ticks) add(letter byte, value uint32) error {

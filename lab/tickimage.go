@@ -122,7 +122,8 @@ func DiskTick(ctx context.Context, path, format string) (uint32, error) {
 			return 0, err
 		}
 		defer os.Remove(raw)
-		if err := qemuImg(ctx, "dd", "-f", format, "-O", "raw", "bs=512", "skip=64", "count=1", "if="+path, "of="+raw); err != nil {
+		// qemu-img counts the skipped blocks, too.
+		if err := qemuImg(ctx, "dd", "-f", format, "-O", "raw", "bs=512", "skip=64", "count=65", "if="+path, "of="+raw); err != nil {
 			return 0, err
 		}
 		path, offset = raw, 0

@@ -42,7 +42,7 @@ func Hosts(t testing.TB, names ...string) *lab.Lab {
 	return Start(t, o)
 }
 
-const tailBytes = 6000
+const tailBytes = 4000
 
 func printLogs(t testing.TB, l *lab.Lab) {
 	for _, h := range l.Hosts() {

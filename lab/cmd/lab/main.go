@@ -1,8 +1,10 @@
-// Command lab is the program behind package lab: each process of a lab that
-// is not libvirt's or QEMU's is this one.
+// Command lab runs KVM hosts on one machine for people, and is the program
+// behind package lab: each process of a lab that is not libvirt's or QEMU's
+// is this one.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -24,11 +26,22 @@ func main() {
 	}
 }
 
+const usage = `usage:
+  lab up [HOST[=RELEASE]...]
+        run hosts until interrupted (default: kvm01 kvm02);
+        kvm03=trixie is a host of Debian 13
+  lab exec [-dir LAB] HOST PROGRAM [ARGUMENT...]
+        run a program on a host of a running lab`
+
 func run(args []string) error {
 	if len(args) == 0 {
-		return usage()
+		return errors.New(usage)
 	}
 	switch rest := args[1:]; args[0] {
+	case "up":
+		return up(rest)
+	case "exec":
+		return execute(rest)
 	case "keeper":
 		return keeper.Main()
 	case "host-init":
@@ -44,9 +57,5 @@ func run(args []string) error {
 	case enter.Network:
 		return enter.MainNetwork(rest)
 	}
-	return usage()
-}
-
-func usage() error {
-	return fmt.Errorf("usage: lab up | lab exec HOST PROGRAM [ARGUMENT…]")
+	return fmt.Errorf("unknown command %q\n%s", args[0], usage)
 }

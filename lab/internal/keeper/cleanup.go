@@ -28,8 +28,7 @@ func (k *keeper) crash(spec wire.HostSpec) error {
 	if err := end(init); err != nil {
 		return fmt.Errorf("crash host %s: %w", spec.Name, err)
 	}
-	// The kernel removes the other end some time after the namespace.
-	unplugged := ip("link del " + cable(spec))
+	unplugged := unplug(spec)
 	after, err := loops.Bound()
 	if err != nil {
 		return errors.Join(unplugged, err)
@@ -93,19 +92,27 @@ func (k *keeper) cleanUp() error {
 	for _, init := range k.hosts {
 		errs = append(errs, end(init))
 	}
-	errs = append(errs, killVisitors(), detach(devices))
-	late, err := boundUnder(k.setup.Dir)
-	errs = append(errs, err, detach(late), os.RemoveAll(k.setup.Dir))
+	network, err := Network(os.Getpid())
+	errs = append(errs, err, detach(devices), Clean(k.setup.Dir, network))
 	return errors.Join(errs...)
+}
+
+// Clean removes what a lab without hosts and keeper leaves: visitors in its
+// network, bound loop devices, and its directory.
+func Clean(dir, network string) error {
+	visitors := killVisitors(network)
+	devices, err := boundUnder(dir)
+	return errors.Join(visitors, err, detach(devices), os.RemoveAll(dir))
+}
+
+// Network identifies the network namespace of a process.
+func Network(pid int) (string, error) {
+	return os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
 }
 
 // killVisitors ends the programs that were started in the lab's network from
 // outside and that nobody may be left to end.
-func killVisitors() error {
-	ours, err := os.Readlink("/proc/self/ns/net")
-	if err != nil {
-		return err
-	}
+func killVisitors(network string) error {
 	links, err := filepath.Glob("/proc/[0-9]*/ns/net")
 	if err != nil {
 		return err
@@ -116,12 +123,30 @@ func killVisitors() error {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		if ns, err := os.Readlink(link); err != nil || ns != ours {
+		if ns, err := os.Readlink(link); err != nil || ns != network {
 			continue // gone, or elsewhere
 		}
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := kill(pid); err != nil && !errors.Is(err, unix.ESRCH) {
 			errs = append(errs, fmt.Errorf("end process %d in the lab's network: %w", pid, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// kill kills somebody's child and waits until it has ended.
+func kill(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		return err
+	}
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

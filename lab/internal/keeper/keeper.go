@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -174,6 +175,16 @@ func plug(spec wire.HostSpec, pid int) error {
 		fmt.Sprintf("link set %s master br0", cable),
 		fmt.Sprintf("link set %s up", cable),
 	)
+}
+
+// unplug removes the cable of a host that is gone. The kernel does so, too, but
+// some time later, when the next boot may already need the name.
+func unplug(spec wire.HostSpec) error {
+	err := ip("link del " + cable(spec))
+	if _, there := net.InterfaceByName(cable(spec)); there != nil {
+		return nil
+	}
+	return err
 }
 
 func cable(spec wire.HostSpec) string { return fmt.Sprintf("host%d", spec.Index) }

@@ -19,6 +19,7 @@ type Device struct {
 	Node    string // /dev/loop3
 	Backing string // path of the file as the kernel tells it now
 	File    FileID
+	Name    string // what whoever bound it called the file then, up to 63 bytes
 }
 
 // FileID identifies a file on the machine, whatever it is called.
@@ -65,6 +66,7 @@ func inspect(attribute string) (Device, error) {
 		Node:    node,
 		Backing: strings.TrimSuffix(string(backing), "\n"),
 		File:    FileID{Dev: decodeDev(info.Device), Ino: info.Inode},
+		Name:    unix.ByteSliceToString(info.File_name[:]),
 	}, nil
 }
 
@@ -78,9 +80,10 @@ func decodeDev(encoded uint64) uint64 {
 // Path is the backing file's path, whether or not it has been deleted.
 func (d Device) Path() string { return strings.TrimSuffix(d.Backing, " (deleted)") }
 
-// Under says whether the device's backing file lies under dir by its path.
+// Under says whether the device's backing file lies under dir by its path, or
+// lay there when it was bound.
 func (d Device) Under(dir string) bool {
-	return strings.HasPrefix(d.Backing, dir+"/")
+	return strings.HasPrefix(d.Backing, dir+"/") || strings.HasPrefix(d.Name, dir+"/")
 }
 
 // Files returns the identities of all regular files under dir. A path is no
