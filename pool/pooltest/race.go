@@ -178,7 +178,8 @@ func startRacer(t *testing.T, j job) *racer {
 	must(t, err)
 	top, _, _ := strings.Cut(t.Name(), "/")
 	r := &racer{cmd: exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+top+"$", "-test.timeout=2m")}
-	r.cmd.Env = append(os.Environ(), helperEnv+"="+string(text))
+	// A process that is killed cannot remove its temporary files.
+	r.cmd.Env = append(os.Environ(), helperEnv+"="+string(text), "TMPDIR="+t.TempDir())
 	r.cmd.Stderr = &r.output
 	r.in, err = r.cmd.StdinPipe()
 	must(t, err)
