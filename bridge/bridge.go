@@ -17,7 +17,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/volbridge/volbridge/blockdev"
-	"github.com/volbridge/volbridge/internal/state"
 	"github.com/volbridge/volbridge/pool"
 )
 
@@ -50,15 +49,6 @@ type Pools interface {
 	// Open returns the backend. Its error for a name that is not configured
 	// wraps ErrNoPool and says on which host and in which file.
 	Open(name string) (pool.Backend, error)
-}
-
-// Store keeps what this host did; see state.Store.
-type Store interface {
-	Claim(ctx context.Context, a state.Attachment) (existing state.Attachment, had bool, err error)
-	Update(ctx context.Context, a state.Attachment) error
-	Forget(ctx context.Context, k state.Key) error
-	Domain(ctx context.Context, uuid string) ([]state.Attachment, error)
-	Volume(ctx context.Context, pool, volume string) ([]state.Attachment, error)
 }
 
 // Locks keep several processes of this host apart. The order is: the domain,

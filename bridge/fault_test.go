@@ -79,26 +79,31 @@ func mustStart(t *testing.T, h *testHost) {
 func TestFaults(t *testing.T) {
 	for name, s := range scenarios {
 		for how, f := range faults {
-			t.Run(name+"/"+how, func(t *testing.T) {
-				n := 0
-				for strike(t, s, f, n) {
-					n++
-				}
-				if n < 6 {
-					t.Errorf("only %d steps", n)
-				}
-			})
+			for _, batch := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/batch=%v", name, how, batch), func(t *testing.T) {
+					n := 0
+					for strike(t, s, f, n, batch) {
+						n++
+					}
+					if n < 6 {
+						t.Errorf("only %d steps", n)
+					}
+				})
+			}
 		}
 	}
 }
 
 // strike runs a scenario with a fault at step n; false: there is no such step.
-func strike(t *testing.T, s scenario, f fault, n int) bool {
+func strike(t *testing.T, s scenario, f fault, n int, batch bool) bool {
 	t.Helper()
 	w := newWorld(t, faultVolumes...)
 	dir := memoryDir(t)
 	h := w.bootedHost("kvm01", dir, "boot-1")
 	h.Parallel = 1
+	if batch {
+		h.Store = batchStore{stepStore{w, h.store}}
+	}
 	if s.before != nil {
 		s.before(t, w, h)
 	}

@@ -144,7 +144,9 @@ func TestTwoDomainsOnOneHost(t *testing.T) {
 	if err := h.Start(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, h.Start(t.Context(), second), "fast/a is used by domain web1")
+	wantError(t, h.Start(t.Context(), second), "disk vda of domain web2", "fast/a is used by domain web1")
+	h.Store = batchStore{stepStore{w, h.store}}
+	wantError(t, h.Start(t.Context(), second), "disk vda of domain web2", "fast/a is used by domain web1")
 	if err := h.Release(t.Context(), uuid2, second); err != nil {
 		t.Fatal(err)
 	}

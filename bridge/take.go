@@ -27,10 +27,8 @@ func (b *Bridge) takeAll(ctx context.Context, jobs []*job, finish func() error) 
 	if err := b.Hints.Mark(jobs[0].owner.UUID); err != nil {
 		return fmt.Errorf("mark domain %s: %w", jobs[0].owner.Name, err)
 	}
-	for _, j := range jobs {
-		if err := b.claim(ctx, j); err != nil {
-			return diskError(j.disk, j.owner.Name, err)
-		}
+	if err := b.claim(ctx, jobs); err != nil {
+		return err
 	}
 	err := each(len(jobs), b.parallel(), func(i int) error {
 		return diskError(jobs[i].disk, jobs[i].owner.Name, b.attach(ctx, jobs[i]))
@@ -43,23 +41,8 @@ func (b *Bridge) takeAll(ctx context.Context, jobs []*job, finish func() error) 
 	}
 	for _, j := range jobs {
 		j.recorded = true
-		if err := b.Store.Update(ctx, j.record(j.phase)); err != nil {
-			return diskError(j.disk, j.owner.Name, err)
-		}
 	}
-	return nil
-}
-
-// claim records the intent. A record of this boot that says the domain has the
-// disk stays as it is until the end, so that a failure finds it unchanged.
-func (b *Bridge) claim(ctx context.Context, j *job) error {
-	_, had, err := b.Store.Claim(ctx, j.record(state.Attaching))
-	// After any other error the record may be there.
-	j.claimed = !errors.Is(err, state.ErrVolumeBusy)
-	if err != nil || !had || b.kept(j.prior) {
-		return err
-	}
-	return b.Store.Update(ctx, j.record(state.Attaching))
+	return b.update(ctx, jobs, func(j *job) state.Attachment { return j.record(j.phase) })
 }
 
 // kept says whether a record means that the domain had the disk before: then a

@@ -25,6 +25,8 @@ type call struct {
 	doc  *domainxml.Document // nil where it cannot be read and need not be
 	cfg  *config.Config
 	host string // name of this host, once known
+	// byRecords: whatever the document says, the domain may have records.
+	byRecords bool
 
 	opened io.Closer
 }
@@ -37,6 +39,10 @@ func (c *call) run(ctx context.Context, r rule) error {
 	var err error
 	if c.cfg, err = c.hook.config(); err != nil {
 		return fmt.Errorf("domain %s: %w", c.event.Domain, err)
+	}
+	configured := func(name string) bool { _, is := c.cfg.Pool(name); return is }
+	if !c.concerned(configured) {
+		return nil
 	}
 	limit := r.timeout(c.cfg.Timeouts)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit,
@@ -51,6 +57,12 @@ func (c *call) run(ctx context.Context, r rule) error {
 		err = fmt.Errorf("%w (%w)", err, cause)
 	}
 	return errors.Join(err, c.recover(r, err))
+}
+
+// concerned says whether there may be anything to do; a document that cannot
+// be read does not rule it out.
+func (c *call) concerned(isPool func(string) bool) bool {
+	return c.doc == nil || c.byRecords || relevant(c.doc, isPool)
 }
 
 // recover starts recovery where something was left behind. After a `release`

@@ -89,25 +89,29 @@ func (h *Hook) handle(ctx context.Context, r rule, c *call) error {
 		if pools, is := probed(c.doc); is {
 			return h.answerProbe(ctx, r, pools)
 		}
-		if !relevant(c.doc) && (need == scan.Disks || !scan.Hinted(h.HintDir, c.uuid)) {
-			return nil
-		}
+	}
+	c.byRecords = need == scan.Records && scan.Hinted(h.HintDir, c.uuid)
+	if !c.concerned(anyPool) {
+		return nil
 	}
 	return c.run(ctx, r)
 }
 
-// relevant is scan.Managed on what the document says once it is parsed.
-func relevant(doc *domainxml.Document) bool {
+// relevant is scan.Managed on what the document says once it is parsed. isPool
+// says of a name whether it may be one of our pools.
+func relevant(doc *domainxml.Document, isPool func(string) bool) bool {
 	if _, has := doc.Metadata(); has {
 		return true
 	}
 	for _, d := range doc.Disks() {
-		if d.Kind == "volume" || scan.Path(d.Source) {
+		if d.Kind == "volume" && isPool(d.Pool) || scan.Path(d.Source) {
 			return true
 		}
 	}
 	return false
 }
+
+func anyPool(string) bool { return true }
 
 // probeError is an answer: the line for stderr, and the start fails.
 type probeError struct{ line string }

@@ -16,7 +16,7 @@ type rule struct {
 	timeout func(config.Timeouts) time.Duration
 	// tolerant: the hook says what went wrong and succeeds. At `reconnect`
 	// libvirt would kill the running guest otherwise; of `release` it does
-	// not look at the result.
+	// not look at the result; at `attach` nothing of ours can go wrong.
 	tolerant bool
 }
 
@@ -28,7 +28,7 @@ var table = []rule{
 	{op: "started", subOp: "begin"},
 	{op: "migrate", subOp: "begin", do: arrive, timeout: ofMigrate},
 	{op: "restore", subOp: "begin", do: restore, timeout: ofPrepare},
-	{op: "attach", subOp: "begin", do: note},
+	{op: "attach", subOp: "begin", do: note, tolerant: true},
 	{op: "reconnect", subOp: "begin", do: reconnect, timeout: ofRelease, tolerant: true},
 	{op: "stopped", subOp: "end"},
 	{op: "release", subOp: "end", do: release, timeout: ofRelease, tolerant: true},
