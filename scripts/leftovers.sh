@@ -8,4 +8,4 @@ ip -o link | awk -F': ' '{print "link", $2}' | sort
 ip netns list | sort
 awk '{print "mount", $2, $3}' /proc/mounts | sort
 ls -d /dev/volbridge /run/volbridge 2>/dev/null || true
-pgrep -la 'libvirtd|virtlogd|qemu-system|volbridge' | awk '{print "process", $2}' | sort || true
+ps -eo comm= | grep -E '^(libvirtd|virtlogd|qemu-system|volbridge)' | sort | sed 's/^/process /' || true

@@ -120,6 +120,7 @@ type cluster struct {
 func up(t *testing.T, release string) *cluster {
 	t.Helper()
 	testenv.NeedRoot(t)
+	t.Parallel() // each lab is a world of its own
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	l := labtest.Start(t, lab.Options{Hosts: []lab.HostOptions{host("kvm01", ""), host("kvm02", release)}})
