@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -17,6 +18,9 @@ func (h *Host) firstBoot(ctx context.Context, o HostOptions) error {
 		if err := h.WriteFile(path, []byte(f), 0o644); err != nil {
 			return err
 		}
+	}
+	if err := h.addUser(); err != nil {
+		return err
 	}
 	for name, executable := range o.HookDir {
 		program, err := os.ReadFile(executable)
@@ -40,6 +44,30 @@ func (h *Host) firstBoot(ctx context.Context, o HostOptions) error {
 		return err
 	}
 	h.lab.say("%s is up at %s (process %d)", h.name, h.address, h.pid)
+	return nil
+}
+
+// libvirtUser is the default user of Debian's libvirtd, which must exist
+// although qemu.conf names another. It comes with the package of libvirtd's
+// service, which the lab does without.
+const libvirtUser = "libvirt-qemu"
+
+func (h *Host) addUser() error {
+	for file, line := range map[string]string{
+		"/etc/passwd": libvirtUser + ":x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n",
+		"/etc/group":  libvirtUser + ":x:64055:\n",
+	} {
+		text, err := os.ReadFile(h.Path(file))
+		if err != nil {
+			return fmt.Errorf("%s: %w", h.name, err)
+		}
+		if bytes.Contains(append([]byte("\n"), text...), []byte("\n"+libvirtUser+":")) {
+			continue
+		}
+		if err := h.WriteFile(file, append(text, line...), 0o644); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -45,7 +45,7 @@ func TestHostsAreUpAndApart(t *testing.T) {
 	}
 	run(t, one, "mkdir", "-p", "/dev/volbridge/p", "/dev/disk/by-id", "/dev/drbd")
 	run(t, one, "touch", "/var/lib/libvirt/images/x", "/etc/volbridge/x", "/var/lib/volbridge/x", "/run/x", "/etc/x")
-	for _, path := range []string{"/dev/volbridge", "/dev/drbd", "/var/lib/libvirt/images/x", "/etc/volbridge/x", "/var/lib/volbridge/x", "/run/x", "/etc/x"} {
+	for _, path := range []string{"/dev/volbridge/p", "/dev/drbd", "/var/lib/libvirt/images/x", "/etc/volbridge/x", "/var/lib/volbridge/x", "/run/x", "/etc/x"} {
 		if _, err := two.Run(t.Context(), "test", "!", "-e", path); err != nil {
 			t.Errorf("%s of one host is on the other", path)
 		}

@@ -294,3 +294,20 @@ func TestKilledKeeper(t *testing.T) {
 	}
 	tr.wantNothing(t)
 }
+
+// TestFailedStart has the error say what libvirtd said, and nothing left.
+func TestFailedStart(t *testing.T) {
+	testenv.NeedRoot(t)
+	dir, err := os.MkdirTemp("", "lab-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = lab.Start(t.Context(), lab.Options{Dir: dir, Hosts: []lab.HostOptions{{
+		Name:  "kvm01",
+		Files: map[string]lab.File{"/etc/libvirt/qemu.conf": {Data: []byte("user = \"nobody-of-this-name\"\n")}},
+	}}})
+	if err == nil || !strings.Contains(err.Error(), "nobody-of-this-name") {
+		t.Errorf("start gives %v, want libvirtd's own words", err)
+	}
+	traces{Dir: dir, Links: links(t), Mounts: mounts(t)}.wantNothing(t)
+}

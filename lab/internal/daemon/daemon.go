@@ -20,6 +20,7 @@ const (
 	pidFile    = "/run/libvirtd.pid"
 	notifyPath = "/run/lab-notify"
 	outputPath = "/var/log/libvirt/libvirtd.out"
+	logPath    = "/var/log/libvirt/libvirtd.log"
 )
 
 // Main runs one order: start, stop, kill or restart.
@@ -43,7 +44,7 @@ func Main(args []string) error {
 	return fmt.Errorf("unknown order %q", args[0])
 }
 
-// start returns when libvirtd says that all its drivers are up. The host's
+// start returns when libvirtd is up with all its drivers. The host's
 // init inherits it.
 func start() error {
 	ready, err := listen()
@@ -76,31 +77,52 @@ func listen() (*net.UnixConn, error) {
 	return net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notifyPath, Net: "unixgram"})
 }
 
+// await returns when a client gets an answer. READY only says that clients can
+// connect; they are served once all drivers are up, and never if one fails.
 func await(cmd *exec.Cmd, ready *net.UnixConn) error {
-	result := make(chan error, 2)
-	go func() {
-		err := cmd.Wait()
-		result <- fmt.Errorf("libvirtd ended before it was ready (%v); it said:\n%s", err, lastWords())
-	}()
-	go func() {
-		message := make([]byte, 4096)
-		for {
-			n, err := ready.Read(message)
-			if err != nil || bytes.Contains(message[:n], []byte("READY=1")) {
-				result <- err
-				return
-			}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	answered := make(chan error, 1)
+	go func() { answered <- errors.Join(untilReady(ready), connect()) }()
+	select {
+	case err := <-answered:
+		if err == nil {
+			return nil
 		}
-	}()
-	return <-result
+		return fmt.Errorf("libvirtd does not answer: %w; it said:\n%s", errors.Join(err, cmd.Process.Kill()), lastWords())
+	case err := <-ended:
+		return fmt.Errorf("libvirtd ended before it was ready (%v); it said:\n%s", err, lastWords())
+	}
+}
+
+func untilReady(ready *net.UnixConn) error {
+	message := make([]byte, 4096)
+	for {
+		n, err := ready.Read(message)
+		if err != nil || bytes.Contains(message[:n], []byte("READY=1")) {
+			return err
+		}
+	}
+}
+
+func connect() error {
+	out, err := exec.Command("virsh", "--connect", "qemu:///system", "uri").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 func lastWords() string {
-	out, err := os.ReadFile(outputPath)
-	if err != nil {
-		return err.Error()
+	var words []string
+	for _, path := range []string{outputPath, logPath} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		words = append(words, string(text[max(0, len(text)-2000):]))
 	}
-	return string(out[max(0, len(out)-2000):])
+	return strings.Join(words, "\n")
 }
 
 // end sends libvirtd a signal and waits until it is gone. Guests live on.
