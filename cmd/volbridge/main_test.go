@@ -74,13 +74,12 @@ granularity = "1MiB"
 
 // found makes the folder a pool, by its first volume.
 func found(file string) error {
-	a := &app{out: io.Discard, err: io.Discard, getenv: os.Getenv, drivers: drivers.All}
-	for _, args := range [][]string{{"create", "fast/first", "--size", "1MiB"}, {"delete", "fast/first", "--yes"}} {
-		if err := a.run(context.Background(), append([]string{"volbridge", "--config", file, "volume"}, args...)); err != nil {
-			return err
-		}
+	a := &app{out: io.Discard, err: io.Discard, drivers: drivers.All, global: globals{Config: file}}
+	ctx, first := context.Background(), volumeRef{"fast", "first"}
+	if err := a.volumeCreate(ctx, first, 1<<20); err != nil {
+		return err
 	}
-	return nil
+	return a.volumeDelete(ctx, first, deleteOptions{Yes: true})
 }
 
 // exits CODE PROGRAM ARG...: runs a program that must end with this code.
@@ -145,8 +144,8 @@ func cutoffs(ts *testscript.TestScript, neg bool, args []string) {
 	for n := range len(whole) {
 		ts.Check(os.WriteFile(cut, []byte(whole[:n]), 0o600))
 		var out strings.Builder
-		a := &app{out: &out, err: &out, getenv: func(string) string { return "" }}
-		err := a.run(context.Background(), []string{"volbridge", "domain", "rewrite", cut})
+		a := &app{out: &out, err: &out}
+		err := a.domainRewrite(cut, nil)
 		if err == nil || !strings.Contains(err.Error(), "cut.xml") || out.Len() > 0 {
 			ts.Fatalf("cut off after %d bytes: err = %v, printed %q", n, err, out.String())
 		}

@@ -63,7 +63,7 @@ func explain(path, did string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind, remedy := classify(path, err)
+	remedy, kind := classify(path, err)
 	switch {
 	case kind == nil:
 		return fmt.Errorf("%s in state file %s: %w", did, path, err)
@@ -75,41 +75,41 @@ func explain(path, did string, err error) error {
 
 // classify is the one place where foreign errors get a meaning; kind is nil
 // for those that have none.
-func classify(path string, err error) (kind error, remedy string) {
+func classify(path string, err error) (remedy string, kind error) {
 	var sq *sqlite.Error
 	switch {
 	case errors.Is(err, ErrNewer):
-		return ErrNewer, "install the newer volbridge on this host again"
+		return "install the newer volbridge on this host again", ErrNewer
 	case errors.Is(err, ErrCorrupt):
-		return ErrCorrupt, remedyCorrupt(path)
+		return remedyCorrupt(path), ErrCorrupt
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return ErrFull, remedyFull(path)
+		return remedyFull(path), ErrFull
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
-		return ErrAccess, remedyAccess
+		return remedyAccess, ErrAccess
 	case errors.As(err, &sq):
 		return classifySQLite(path, sq.Code())
 	}
-	return nil, ""
+	return "", nil
 }
 
-func classifySQLite(path string, code int) (kind error, remedy string) {
+func classifySQLite(path string, code int) (remedy string, kind error) {
 	switch code & 0xff { // the low byte is the primary code
 	case sqlite3.SQLITE_FULL:
-		return ErrFull, remedyFull(path)
+		return remedyFull(path), ErrFull
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return ErrCorrupt, remedyCorrupt(path)
+		return remedyCorrupt(path), ErrCorrupt
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return ErrLocked, "repeat the command; 'fuser -v " + path + "' shows who has it"
+		return "repeat the command; 'fuser -v " + path + "' shows who has it", ErrLocked
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return ErrAccess, remedyAccess
+		return remedyAccess, ErrAccess
 	case sqlite3.SQLITE_IOERR:
 		// SQLite tells a full disk only where it writes the database itself,
 		// not where it makes room in the files beside it.
 		if full(filepath.Dir(path)) {
-			return ErrFull, remedyFull(path)
+			return remedyFull(path), ErrFull
 		}
 	}
-	return nil, ""
+	return "", nil
 }
 
 // full says whether a folder's file system has no room for another page.
