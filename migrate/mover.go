@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/volbridge/volbridge/domainxml"
@@ -76,9 +77,23 @@ func (e *FailedError) Error() string {
 	case e.Place == AtSource && e.Left == nil:
 		return s + "; the guest runs on at the source, and everything was taken back"
 	case e.Place == AtSource:
-		return fmt.Sprintf("%s; the guest runs on at the source, but this could not be taken back: %v; run `volbridge recover` to try again", s, e.Left)
+		return fmt.Sprintf("%s; the guest runs on at the source, but this could not be taken back: %v; run `volbridge recover`%s to try again", s, e.Left, e.holders())
 	}
 	return fmt.Sprintf("%s; where the guest runs is %s (%s), so nothing was taken back: look with `virsh list` on both hosts, then run `volbridge recover`", s, e.Place, e.Detail)
+}
+
+// holders says where recovery has to run first: a host that holds a volume
+// gives it up itself.
+func (e *FailedError) holders() string {
+	var held *pool.HeldError
+	if !errors.As(e.Left, &held) {
+		return ""
+	}
+	var hosts []string
+	for _, h := range held.Holders {
+		hosts = append(hosts, h.Host.Name)
+	}
+	return fmt.Sprintf(" on %s, and then here,", strings.Join(hosts, " and "))
 }
 
 func (e *FailedError) Unwrap() error { return e.Cause }

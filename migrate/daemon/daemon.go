@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
@@ -20,6 +21,7 @@ import (
 type Daemon struct {
 	uri  string
 	conn *libvirt.Connect
+	lost chan struct{} // closed when the daemon has gone
 }
 
 // Open connects to the daemon at uri.
@@ -28,7 +30,15 @@ func Open(ctx context.Context, uri string) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", uri, plain(err))
 	}
-	return &Daemon{uri: uri, conn: conn}, nil
+	d := &Daemon{uri: uri, conn: conn, lost: make(chan struct{})}
+	var once sync.Once
+	err = conn.RegisterCloseCallback(func(*libvirt.Connect, libvirt.ConnectCloseReason) {
+		once.Do(func() { close(d.lost) })
+	})
+	if err != nil && !virt.IsCode(err, libvirt.ERR_NO_SUPPORT) {
+		return nil, errors.Join(fmt.Errorf("watch the connection to %s: %w", uri, plain(err)), d.Close())
+	}
+	return d, nil
 }
 
 // Dial is Open for those who want the interface: its value is nil, not a nil

@@ -32,13 +32,22 @@ func (d *Daemon) Migrate(ctx context.Context, dest migrate.Hypervisor, call migr
 	sampler := &sampler{dom: dom, call: call, began: time.Now(), disks: map[string]migrate.DiskProgress{}}
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
+	lost := to.lost
+	if call.Tuning.PeerToPeer {
+		lost = nil // the daemons have a connection of their own
+	}
+	aborting := false
 	for {
 		select {
 		case err := <-done:
 			return plain(err)
+		case <-lost:
+			// The migration cannot be finished without this connection, but
+			// the source's QEMU would wait for the other host to answer.
+			aborting, lost = true, nil
 		case <-tick.C:
 		}
-		if ctx.Err() != nil {
+		if aborting || ctx.Err() != nil {
 			// Before the job has begun there is nothing to abort yet, so an
 			// error means: once more at the next tick.
 			_ = dom.AbortJob()
