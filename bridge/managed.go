@@ -56,20 +56,23 @@ func (d Disk) Mode(otherwise pool.AccessMode) pool.AccessMode {
 // pool of this host claims; what was recognised is returned nevertheless.
 func Managed(ctx context.Context, doc *domainxml.Document, pools Pools) ([]Disk, error) {
 	m := recogniser{pools: pools, declared: declared(doc)}
+	all := doc.Disks()
+	found, is := make([]Disk, len(all)), make([]bool, len(all))
+	err := each(len(all), lookups, func(i int) (err error) {
+		found[i], is[i], err = m.recognise(ctx, all[i])
+		return diskError(Disk{Target: all[i].Target}, doc.Name(), err)
+	})
 	var disks []Disk
-	var errs []error
-	for _, x := range doc.Disks() {
-		d, ok, err := m.recognise(ctx, x)
-		if err != nil {
-			errs = append(errs, diskError(Disk{Target: x.Target}, doc.Name(), err))
-		}
-		if ok {
+	for i, d := range found {
+		if is[i] {
 			disks = append(disks, d)
 		}
 	}
-	errs = append(errs, twice(disks, doc.Name()))
-	return disks, errors.Join(errs...)
+	return disks, errors.Join(err, twice(disks, doc.Name()))
 }
+
+// lookups is how many disks are recognised at once.
+const lookups = 16
 
 // Stale returns the entries of the metadata whose disk the domain no longer
 // has, or whose medium is gone: it was detached or ejected.
