@@ -34,10 +34,11 @@ type Finding struct {
 	Error   string  `json:"error,omitempty"`
 }
 
-// Attachments is the part of the state store that recovery reads.
+// Attachments is the part of the state store that recovery uses.
 type Attachments interface {
 	All(ctx context.Context) ([]state.Attachment, error)
 	Domain(ctx context.Context, uuid string) ([]state.Attachment, error)
+	Claim(ctx context.Context, a state.Attachment) (existing state.Attachment, had bool, err error)
 }
 
 // Recoverer returns what killed commands, hooks and hosts left on this host.
@@ -238,10 +239,14 @@ func (r *Recoverer) releaseUnchangedGrant(ctx context.Context, poolName, volume 
 			return fmt.Errorf("a hook has just recorded it for domain %s: run recovery again", a.DomainName)
 		}
 	}
-	return r.Release(ctx, state.Attachment{
-		DomainUUID: h.Owner.UUID, DomainName: h.Owner.Name, Pool: poolName, Volume: volume,
-		Mode: string(h.Mode), Phase: state.Releasing, BootID: r.BootID,
+	// With a record first: should the power go here, the next recovery finds it.
+	a, _, err := r.Store.Claim(ctx, state.Attachment{
+		DomainUUID: h.Owner.UUID, DomainName: h.Owner.Name, Pool: poolName, Volume: volume, Mode: string(h.Mode),
 	})
+	if err != nil {
+		return err
+	}
+	return r.Release(ctx, a)
 }
 
 // do acts, or says that it would.

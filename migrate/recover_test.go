@@ -22,6 +22,10 @@ func (r records) Domain(context.Context, string) ([]state.Attachment, error) {
 	return r.later, nil
 }
 
+func (r records) Claim(_ context.Context, a state.Attachment) (state.Attachment, bool, error) {
+	return a, false, nil
+}
+
 // localDaemon answers Where with what the test says.
 type localDaemon struct {
 	fakeDaemon

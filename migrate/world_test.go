@@ -476,6 +476,10 @@ type noAttachments struct{}
 func (noAttachments) All(context.Context) ([]state.Attachment, error)            { return nil, nil }
 func (noAttachments) Domain(context.Context, string) ([]state.Attachment, error) { return nil, nil }
 
+func (noAttachments) Claim(_ context.Context, a state.Attachment) (state.Attachment, bool, error) {
+	return a, false, nil
+}
+
 // String shows the world in a failing test.
 func (w *world) String() string {
 	b, _ := json.MarshalIndent(map[string]any{"guest": w.guest, "volumes": w.volumes, "steps": w.journal.steps}, "", " ")

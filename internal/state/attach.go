@@ -16,30 +16,51 @@ const multi = "multi"
 // returned unchanged together with true. If another domain on this host has
 // it, the claim is refused with a *BusyError, unless both modes are "multi".
 func (s *Store) Claim(ctx context.Context, a Attachment) (existing Attachment, had bool, err error) {
-	a.Phase = Attaching
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		there, err := attachments(ctx, tx, "WHERE pool=? AND volume=?", a.Pool, a.Volume)
-		if err != nil {
-			return err
-		}
-		for _, other := range there {
-			if other.DomainUUID == a.DomainUUID {
-				existing, had = other, true
-				return nil
-			}
-		}
-		for _, other := range there {
-			if a.Mode != multi || other.Mode != multi {
-				return s.busy(other)
-			}
-		}
-		existing, err = s.put(ctx, tx, a)
+		existing, had, err = s.claim(ctx, tx, a)
 		return err
 	})
 	if errors.Is(err, ErrVolumeBusy) {
 		return Attachment{}, false, err
 	}
 	return existing, had, s.explain(fmt.Sprintf("claim volume %s/%s for domain %s", a.Pool, a.Volume, a.DomainName), err)
+}
+
+// ClaimAll is Claim for several volumes in one transaction: after a *BusyError
+// none is claimed.
+func (s *Store) ClaimAll(ctx context.Context, list []Attachment) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		for _, a := range list {
+			if _, _, err := s.claim(ctx, tx, a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, ErrVolumeBusy) {
+		return err
+	}
+	return s.explain(fmt.Sprintf("claim %d volumes", len(list)), err)
+}
+
+func (s *Store) claim(ctx context.Context, tx *sql.Tx, a Attachment) (existing Attachment, had bool, err error) {
+	there, err := attachments(ctx, tx, "WHERE pool=? AND volume=?", a.Pool, a.Volume)
+	if err != nil {
+		return Attachment{}, false, err
+	}
+	for _, other := range there {
+		if other.DomainUUID == a.DomainUUID {
+			return other, true, nil
+		}
+	}
+	for _, other := range there {
+		if a.Mode != multi || other.Mode != multi {
+			return Attachment{}, false, s.busy(other)
+		}
+	}
+	a.Phase = Attaching
+	existing, err = s.put(ctx, tx, a)
+	return existing, false, err
 }
 
 func (s *Store) busy(by Attachment) *BusyError {
@@ -86,14 +107,24 @@ func (s *Store) SetPhase(ctx context.Context, k Key, phase Phase, changes ...Cha
 // Update stores all fields of an attachment that is there, stamped with the
 // time and this boot. It gives ErrNoRecord if there is none.
 func (s *Store) Update(ctx context.Context, a Attachment) error {
+	return s.UpdateAll(ctx, []Attachment{a})
+}
+
+// UpdateAll is Update for several attachments in one transaction.
+func (s *Store) UpdateAll(ctx context.Context, list []Attachment) error {
+	var at Attachment
 	err := s.write(ctx, func(tx *sql.Tx) error {
-		if _, err := s.attachment(ctx, tx, a.Key()); err != nil {
-			return err
+		for _, at = range list {
+			if _, err := s.attachment(ctx, tx, at.Key()); err != nil {
+				return err
+			}
+			if _, err := s.put(ctx, tx, at); err != nil {
+				return err
+			}
 		}
-		_, err := s.put(ctx, tx, a)
-		return err
+		return nil
 	})
-	return s.explain(fmt.Sprintf("update volume %s/%s of domain %s", a.Pool, a.Volume, a.DomainName), err)
+	return s.explain(fmt.Sprintf("update volume %s/%s of domain %s", at.Pool, at.Volume, at.DomainName), err)
 }
 
 // Forget removes an attachment; one that is not there is no error.

@@ -310,3 +310,40 @@ func TestCancelled(t *testing.T) {
 	}
 	claim(t, s, attachment("web", "a", "exclusive"))
 }
+
+// Several volumes are claimed together or not at all.
+func TestClaimAll(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "state.db"), "boot")
+	taken := Attachment{DomainUUID: "u1", DomainName: "other", Pool: "p", Volume: "b", Mode: "exclusive"}
+	if _, _, err := s.Claim(t.Context(), taken); err != nil {
+		t.Fatal(err)
+	}
+	mine := func(volume string) Attachment {
+		return Attachment{DomainUUID: "u2", DomainName: "web", Pool: "p", Volume: volume, Mode: "exclusive"}
+	}
+	err := s.ClaimAll(t.Context(), []Attachment{mine("a"), mine("b"), mine("c")})
+	var busy *BusyError
+	if !errors.As(err, &busy) || busy.Volume != "b" {
+		t.Fatalf("%v, want volume b busy", err)
+	}
+	if list, err := s.Domain(t.Context(), "u2"); err != nil || len(list) > 0 {
+		t.Fatalf("after a refusal: %v, %v", list, err)
+	}
+	if err := s.ClaimAll(t.Context(), []Attachment{mine("a"), mine("c")}); err != nil {
+		t.Fatal(err)
+	}
+	held := []Attachment{mine("a"), mine("c")}
+	for i := range held {
+		held[i].Phase = Held
+	}
+	if err := s.UpdateAll(t.Context(), held); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.Domain(t.Context(), "u2")
+	if err != nil || len(list) != 2 || list[0].Phase != Held || list[1].Phase != Held {
+		t.Fatalf("%v, %v", list, err)
+	}
+	if err := s.UpdateAll(t.Context(), []Attachment{held[0], mine("nobody")}); !errors.Is(err, ErrNoRecord) {
+		t.Fatalf("%v, want no record", err)
+	}
+}
