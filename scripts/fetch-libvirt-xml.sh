@@ -13,7 +13,6 @@ set -eu
 repo=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 cache=${VOLBRIDGE_CACHE:-$repo/.cache}
 dir=${1:-$cache/libvirt-xml}
-mirror=${VOLBRIDGE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 if [ -f "$dir/.complete" ]; then
@@ -37,6 +36,7 @@ if [ -z "$codename" ]; then
 	exit 1
 fi
 
+mirror=$("$repo/scripts/debian-mirror.sh")
 mkdir -p "$(dirname -- "$dir")"
 work=$(mktemp -d "$dir.XXXXXX")
 trap 'rm -rf "$work"' EXIT

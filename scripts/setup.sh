@@ -53,13 +53,13 @@ check_go() {
 	local need have
 	need=$(awk '$1 == "go" { print $2 }' "$here/../go.mod")
 	command -v go >/dev/null ||
-		fail "there is no go command: install Go $need or newer from https://go.dev/dl/ and put it on the PATH"
+		fail "there is no go command: install Go $need or newer and put it on the PATH"
 	# The version of the toolchain that would build this module.
 	have=$(cd "$here/.." && go env GOVERSION) ||
-		fail "this go command cannot build the module: install Go $need or newer from https://go.dev/dl/"
+		fail "this go command cannot build the module: install Go $need or newer"
 	have=${have#go}
 	[ "$(printf '%s\n' "$need" "$have" | sort -V | head -n1)" = "$need" ] ||
-		fail "go is $have, but Go $need or newer is needed: install it from https://go.dev/dl/"
+		fail "go is $have, but Go $need or newer is needed: install it"
 	say "go is $have"
 }
 

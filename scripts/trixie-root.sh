@@ -26,22 +26,7 @@ if [ -d "$root" ]; then
 	exit 0
 fi
 
-# The mirror that this machine's apt has for Debian's main archive.
-own_mirror() {
-	local codename
-	codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-		awk -v release="$codename" '$2 == release && $3 == "main" && !seen++ { print $1 }'
-}
-mirror=${VOLBRIDGE_MIRROR:-$(own_mirror)}
-if [ -z "$mirror" ]; then # without lists apt does not say
-	apt-get -qq update
-	mirror=$(own_mirror)
-fi
-if [ -z "$mirror" ]; then
-	echo "$0: apt has no mirror of Debian's main archive; name one in VOLBRIDGE_MIRROR" >&2
-	exit 1
-fi
+mirror=$("$(dirname "$0")/debian-mirror.sh")
 
 new=$(mktemp -d "$cache/$suite-root.new.XXXXXX")
 trap 'rm -rf --one-file-system "$new"' EXIT
