@@ -402,30 +402,10 @@ func (c cancelling) For(p blockdev.Protocol) (blockdev.Transport, error) {
 	return c.Devices.For(p)
 }
 
-// batchStore adds what a BatchStore does.
-type batchStore struct{ stepStore }
-
-func (s batchStore) ClaimAll(ctx context.Context, list []state.Attachment) error {
-	return s.w.step("claim all", func() error {
-		for i, a := range list {
-			if _, _, err := s.Store.Claim(ctx, a); err != nil {
-				for _, done := range list[:i] {
-					err = errors.Join(err, s.Store.Forget(ctx, done.Key()))
-				}
-				return err
-			}
-		}
-		return nil
-	})
+func (s stepStore) ClaimAll(ctx context.Context, list []state.Attachment) error {
+	return s.w.step("claim all", func() error { return s.Store.ClaimAll(ctx, list) })
 }
 
-func (s batchStore) UpdateAll(ctx context.Context, list []state.Attachment) error {
-	return s.w.step("update all", func() error {
-		for _, a := range list {
-			if err := s.Store.Update(ctx, a); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+func (s stepStore) UpdateAll(ctx context.Context, list []state.Attachment) error {
+	return s.w.step("update all", func() error { return s.Store.UpdateAll(ctx, list) })
 }

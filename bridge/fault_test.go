@@ -79,31 +79,26 @@ func mustStart(t *testing.T, h *testHost) {
 func TestFaults(t *testing.T) {
 	for name, s := range scenarios {
 		for how, f := range faults {
-			for _, batch := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s/%s/batch=%v", name, how, batch), func(t *testing.T) {
-					n := 0
-					for strike(t, s, f, n, batch) {
-						n++
-					}
-					if n < 6 {
-						t.Errorf("only %d steps", n)
-					}
-				})
-			}
+			t.Run(name+"/"+how, func(t *testing.T) {
+				n := 0
+				for strike(t, s, f, n) {
+					n++
+				}
+				if n < 6 {
+					t.Errorf("only %d steps", n)
+				}
+			})
 		}
 	}
 }
 
 // strike runs a scenario with a fault at step n; false: there is no such step.
-func strike(t *testing.T, s scenario, f fault, n int, batch bool) bool {
+func strike(t *testing.T, s scenario, f fault, n int) bool {
 	t.Helper()
 	w := newWorld(t, faultVolumes...)
 	dir := memoryDir(t)
 	h := w.bootedHost("kvm01", dir, "boot-1")
 	h.Parallel = 1
-	if batch {
-		h.Store = batchStore{stepStore{w, h.store}}
-	}
 	if s.before != nil {
 		s.before(t, w, h)
 	}
@@ -179,7 +174,7 @@ func TestUndoThatFails(t *testing.T) {
 		w.inUse["a"] = n == 0
 		doc := domain(t, uuid1, disk("vda", "fast", "a", mib), block("fast/a"))
 		if n > 0 {
-			w.inject(failBefore, 4+n) // connection, claim, grant, holders, attach, then the undo
+			w.inject(failBefore, 3+n) // connection, claim, grant, attach, then the undo
 		}
 		err := h.Start(t.Context(), doc)
 		if !errors.Is(err, ErrLeft) {

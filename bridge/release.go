@@ -28,8 +28,16 @@ func (b *Bridge) Release(ctx context.Context, domainUUID string, doc *domainxml.
 	if doc != nil {
 		records = append(records, b.unrecorded(ctx, doc, records)...)
 	}
+	for i := range records {
+		records[i].Phase, records[i].Arrival = state.Releasing, ""
+	}
+	if len(records) > 0 {
+		if err := b.Store.UpdateAll(ctx, records); err != nil {
+			return err
+		}
+	}
 	err = each(len(records), b.parallel(), func(i int) error {
-		return b.releaseOne(ctx, records[i])
+		return left(attachmentError(records[i], b.finish(ctx, records[i])))
 	})
 	return errors.Join(err, b.unmark(ctx, domainUUID))
 }
@@ -38,20 +46,26 @@ func (b *Bridge) Release(ctx context.Context, domainUUID string, doc *domainxml.
 // lock (Locks.Domain), and has seen after taking it that the record is still
 // what it judged by.
 func (b *Bridge) ReleaseAttachment(ctx context.Context, a state.Attachment) error {
-	return errors.Join(b.releaseOne(ctx, a), b.unmark(ctx, a.DomainUUID))
+	err := left(attachmentError(a, b.giveBack(ctx, a)))
+	return errors.Join(err, b.unmark(ctx, a.DomainUUID))
 }
 
-func (b *Bridge) releaseOne(ctx context.Context, a state.Attachment) error {
-	return left(diskError(Disk{Target: a.Target}, a.DomainName, b.giveBack(ctx, a)))
+func attachmentError(a state.Attachment, err error) error {
+	return diskError(Disk{Target: a.Target}, a.DomainName, err)
 }
 
-// giveBack records the intent, takes device and grant away unless something
-// else on this host uses the volume, and forgets the record.
-func (b *Bridge) giveBack(ctx context.Context, a state.Attachment) (err error) {
+// giveBack records the intent and finishes it.
+func (b *Bridge) giveBack(ctx context.Context, a state.Attachment) error {
 	a.Phase, a.Arrival = state.Releasing, ""
 	if err := b.Store.Update(ctx, a); err != nil {
 		return err
 	}
+	return b.finish(ctx, a)
+}
+
+// finish takes device and grant away unless something else on this host uses
+// the volume, and forgets the record.
+func (b *Bridge) finish(ctx context.Context, a state.Attachment) (err error) {
 	unlock, err := b.Locks.Volume(ctx, a.Pool, a.Volume)
 	if err != nil {
 		return fmt.Errorf("lock volume %s/%s: %w", a.Pool, a.Volume, err)

@@ -39,10 +39,7 @@ func (b *Bridge) takeAll(ctx context.Context, jobs []*job, finish func() error) 
 	if err := finish(); err != nil {
 		return err
 	}
-	for _, j := range jobs {
-		j.recorded = true
-	}
-	return b.update(ctx, jobs, func(j *job) state.Attachment { return j.record(j.phase) })
+	return b.settle(ctx, jobs)
 }
 
 // kept says whether a record means that the domain had the disk before: then a
@@ -96,10 +93,9 @@ func (j *job) verified(path string, sizeBytes int64) error {
 	return j.disk.fits(sizeBytes)
 }
 
-// grant asks the pool. Repeating a grant succeeds whatever others hold beside
-// it, so that an exclusive one is only believed once the list of holders shows
-// nobody else: a grant left over from a migration must not let the domain
-// start beside itself.
+// grant asks the pool. The pool judges the other hosts anew by the mode of each
+// request: a grant of this host that is left over from a migration does not
+// let the domain start beside itself.
 func (b *Bridge) grant(ctx context.Context, j *job) error {
 	j.granted = true
 	path := j.conn.Path
@@ -115,25 +111,5 @@ func (b *Bridge) grant(ctx context.Context, j *job) error {
 	if j.conn = conn; conn.Path != path {
 		return fmt.Errorf("the path of volume %s/%s changed from %s to %s: repeat the command", j.disk.Pool, j.disk.Volume, path, conn.Path)
 	}
-	if j.mode != pool.Exclusive {
-		return nil
-	}
-	return b.alone(ctx, j)
-}
-
-func (b *Bridge) alone(ctx context.Context, j *job) error {
-	holders, err := j.backend.Holders(ctx, j.disk.Volume)
-	if err != nil {
-		return err
-	}
-	var others []pool.Holder
-	for _, h := range holders {
-		if h.Host != b.Host {
-			others = append(others, h)
-		}
-	}
-	if len(others) == 0 {
-		return nil
-	}
-	return &heldError{&pool.HeldError{Pool: j.disk.Pool, Volume: j.disk.Volume, Holders: others}, b.Host}
+	return nil
 }

@@ -71,6 +71,9 @@ func (h *testHook) pool(t *testing.T, name string) string {
 	}
 	h.configure(t, fmt.Sprintf("[pool.%s]\ntype = \"dir\"\npath = %q\n", name, path))
 	backend := h.backend(t, name)
+	if err := backend.(pool.Initialiser).Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := backend.(pool.Provisioner).Create(t.Context(), pool.CreateRequest{Name: "web1", SizeBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +148,8 @@ func TestOperationsOnDomainsThatCannotBeServed(t *testing.T) {
 		spoil func(t *testing.T, h *testHook, pool string)
 		want  string
 		quiet map[string]bool // operations that have nothing to say here
+		// recovers: of the release that could not be done at all.
+		recovers int
 	}{
 		"broken XML": {stdin: reader(broken), want: "domain web1: ", quiet: map[string]bool{"release end": true, "reconnect begin": true}},
 		"huge XML":   {stdin: big, want: "domain web1: read the XML from stdin: domain XML is too large: at most 16777216 bytes are read", quiet: map[string]bool{"release end": true, "reconnect begin": true}},
@@ -154,7 +159,7 @@ func TestOperationsOnDomainsThatCannotBeServed(t *testing.T) {
 			quiet: map[string]bool{"release end": true}},
 		"pool's folder is gone": {stdin: reader(managed), want: "fast", quiet: map[string]bool{"release end": true},
 			spoil: func(t *testing.T, _ *testHook, pool string) { must(t, os.RemoveAll(pool)) }},
-		"state cannot be opened": {stdin: reader(managed), want: "not a directory",
+		"state cannot be opened": {stdin: reader(managed), want: "not a directory", recovers: 1,
 			spoil: func(t *testing.T, h *testHook, _ string) {
 				must(t, os.WriteFile(filepath.Join(h.dir, "state"), nil, 0o600))
 			}},
@@ -175,6 +180,9 @@ func TestOperationsOnDomainsThatCannotBeServed(t *testing.T) {
 				if speaks && !strings.Contains(firstLine(r.stderr), c.want) || !speaks && r.stderr != "" {
 					t.Errorf("%s said %q", event, r.stderr)
 				}
+			}
+			if h.recovered != c.recovers {
+				t.Errorf("recovery was started %d times", h.recovered)
 			}
 		})
 	}

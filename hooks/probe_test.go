@@ -1,6 +1,8 @@
 package hooks
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
 )
@@ -38,10 +40,16 @@ func TestProbeIsAnsweredAtPrepareOnly(t *testing.T) {
 	h := newTestHook(t, "host_name = \"kvm02\"\nhost_id = \"x\"\n")
 	h.pool(t, "fast")
 	h.pool(t, "slow")
+	// On a host where the share is not mounted, the directory is empty.
+	bare := h.pool(t, "bare")
+	if err := errors.Join(os.RemoveAll(bare), os.Mkdir(bare, 0o755)); err != nil {
+		t.Fatal(err)
+	}
 	xml := "<domain type='kvm'><name>volbridge-probe-1</name><uuid>" + uuid + "</uuid><devices><disk type='block'><source dev='" +
 		ProbePath([]string{"fast", "%s"}) + "'/><target dev='vda'/></disk></devices></domain>"
 	for second, want := range map[string]string{
 		"slow": "volbridge-probe: version=1 host=kvm02 ok\n",
+		"bare": "volbridge-probe: version=1 host=kvm02 refused: pool \"bare\": check pool bare: no pool here yet: ",
 		"gone": "volbridge-probe: version=1 host=kvm02 refused: pool \"gone\": pool is not configured",
 	} {
 		probe := strings.Replace(xml, "%s", second, 1)
