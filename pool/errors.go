@@ -16,7 +16,7 @@ var (
 	ErrNoSpace     = errors.New("not enough space")
 	ErrNotOurs     = errors.New("volume was made by somebody else")
 	// ErrNoPool: the place is there, but nobody has made it a pool. It may be
-	// a new one, which the first Create makes, or what is seen when a file
+	// a new one, for which Init was not called, or what is seen when a file
 	// system is not mounted; so nothing is known of any volume.
 	ErrNoPool = errors.New("no pool here yet")
 )

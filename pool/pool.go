@@ -180,6 +180,18 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
+// Initialiser is a Backend whose place must be made a pool before its first
+// use, so that one that merely looks empty, such as a mount point on which
+// nothing is mounted, is never taken for a pool. Until then every call that
+// concerns a volume that the pool could have gives ErrNoPool, and Check fails.
+type Initialiser interface {
+	// Init makes an empty place a pool. It is idempotent: a pool that is there
+	// stays as it is, with its volumes. A place that holds anything else gives
+	// ErrNoPool and is left alone. After any other error the place may be a
+	// pool or not: repeat the call.
+	Init(ctx context.Context) error
+}
+
 // Driver makes backends of one type from the configuration.
 type Driver struct {
 	// Type is the value of `type` in [pool.NAME].

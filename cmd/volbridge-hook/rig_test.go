@@ -67,6 +67,9 @@ func newRig(t testing.TB) *rig {
 	if r.backend, err = cfg.OpenPools(bridge.ErrNoPool).Open(r.pool); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.backend.(pool.Initialiser).Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(r.clean)
 	return r
 }

@@ -48,6 +48,8 @@ func newTestApp(t *testing.T, poolName string) *testApp {
 		getenv: func(k string) string { return env[k] }, drivers: drivers.All,
 	}
 	t.Setenv("VOLBRIDGE_CONFIG", file)
+	ta.must(t, "pool", "init", poolName)
+	ta.stdout.Reset()
 	return ta
 }
 
@@ -114,6 +116,7 @@ func TestExitCodes(t *testing.T) {
 		{withHint(usagef("x"), "y"), t.Context(), 2},
 		{fmt.Errorf("x: %w", pool.ErrExists), t.Context(), 3},
 		{&pool.HeldError{}, t.Context(), 3},
+		{fmt.Errorf("x: %w", pool.ErrNoPool), t.Context(), 3},
 		{&config.InvalidError{Problems: []config.Problem{{}}}, t.Context(), 3},
 		{&migrate.Refusal{}, t.Context(), 3},
 		{fmt.Errorf("x: %w", pool.ErrNotFound), t.Context(), 4},

@@ -63,7 +63,7 @@ var sentinels = []struct {
 		state.ErrNoRecord, domainxml.ErrNoDisk, config.ErrNoConfig,
 	}},
 	{exitRefused, []error{
-		pool.ErrExists, pool.ErrInvalidName, pool.ErrShrink, pool.ErrNoSpace, pool.ErrNotOurs,
+		pool.ErrExists, pool.ErrInvalidName, pool.ErrShrink, pool.ErrNoSpace, pool.ErrNotOurs, pool.ErrNoPool,
 		state.ErrVolumeBusy, config.ErrRefused,
 	}},
 }

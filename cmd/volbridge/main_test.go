@@ -69,17 +69,8 @@ granularity = "1MiB"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return found(file)
-}
-
-// found makes the folder a pool, by its first volume.
-func found(file string) error {
 	a := &app{out: io.Discard, err: io.Discard, drivers: drivers.All, global: globals{Config: file}}
-	ctx, first := context.Background(), volumeRef{"fast", "first"}
-	if err := a.volumeCreate(ctx, first, 1<<20); err != nil {
-		return err
-	}
-	return a.volumeDelete(ctx, first, deleteOptions{Yes: true})
+	return a.poolInit(context.Background(), "fast")
 }
 
 // exits CODE PROGRAM ARG...: runs a program that must end with this code.

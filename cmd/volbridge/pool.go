@@ -16,10 +16,10 @@ import (
 func poolCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "pool",
-		Usage: "list and check the pools of the configuration",
+		Usage: "make, list and check the pools of the configuration",
 		Description: `Example:
   volbridge pool list`,
-		Subcommands: []*cli.Command{poolListCommand(a), poolInfoCommand(a), poolCheckCommand(a)},
+		Subcommands: []*cli.Command{poolInitCommand(a), poolListCommand(a), poolInfoCommand(a), poolCheckCommand(a)},
 	}
 }
 

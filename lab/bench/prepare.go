@@ -105,21 +105,25 @@ func startHosts(ctx context.Context, names ...string) (*lab.Lab, error) {
 		return nil, err
 	}
 	for _, h := range l.Hosts() {
-		if err := install(l, h); err != nil {
+		if err := install(ctx, l, h); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
 	return l, nil
 }
 
-func install(l *lab.Lab, h *lab.Host) error {
+func install(ctx context.Context, l *lab.Lab, h *lab.Host) error {
 	pool := filepath.Join(l.SharedDir(), "fast")
 	config := fmt.Sprintf("[pool.fast]\ntype = \"dir\"\npath = %q\n", pool)
-	return errors.Join(
+	if err := errors.Join(
 		os.MkdirAll(pool, 0o755),
 		copyTo(h, "bin/volbridge", "/usr/bin/volbridge"),
 		h.WriteFile("/etc/volbridge/volbridge.toml", []byte(config), 0o600),
-	)
+	); err != nil {
+		return err
+	}
+	_, err := h.Run(ctx, "volbridge", "pool", "init", "fast")
+	return err
 }
 
 func copyTo(h *lab.Host, from, to string) error {

@@ -109,7 +109,7 @@ func (s *stage) configure() error {
 			return err
 		}
 	}
-	return nil
+	return s.run(s.one, "volbridge", "pool", "init", "fast") // once, for both
 }
 
 // start boots the tick guest from a qcow2 file on kvm01.

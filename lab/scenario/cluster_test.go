@@ -129,8 +129,7 @@ func up(t *testing.T, release string) *cluster {
 		c.install(h)
 	}
 	for _, p := range []string{"fast", "exact"} {
-		c.on(c.a, "volbridge", "volume", "create", p+"/x", "--size", "1MiB")
-		c.on(c.a, "volbridge", "volume", "delete", "--yes", p+"/x")
+		c.on(c.a, "volbridge", "pool", "init", p)
 	}
 	return c
 }

@@ -195,21 +195,20 @@ func (b *backend) statfs(root *os.Root) (s unix.Statfs_t, err error) {
 	return s, nil
 }
 
-// Check implements pool.Checker. A directory that the first Create would make
-// a pool is in order.
+// Init implements pool.Initialiser.
+func (b *backend) Init(ctx context.Context) error {
+	_, err := pooled(ctx, b, "initialise", b.openDir, func(root *os.Root) (struct{}, error) { return struct{}{}, b.mark(ctx, root) })
+	return err
+}
+
+// Check implements pool.Checker.
 func (b *backend) Check(ctx context.Context) error {
-	_, err := pooled(ctx, b, "check", b.openDir, func(root *os.Root) (struct{}, error) { return struct{}{}, b.check(root) })
+	_, err := pooled(ctx, b, "check", b.openPool, func(root *os.Root) (struct{}, error) { return struct{}{}, b.check(root) })
 	return err
 }
 
 func (b *backend) check(root *os.Root) error {
 	if err := b.writable(root); err != nil {
-		return err
-	}
-	if _, err := root.Lstat(markerName); err != nil {
-		return b.checkEmpty(root)
-	}
-	if err := readMarker(root); err != nil {
 		return err
 	}
 	_, err := b.list(root)

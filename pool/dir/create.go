@@ -32,7 +32,7 @@ func (b *backend) create(ctx context.Context, r pool.CreateRequest) (pool.Volume
 	if b.RoundSize(r.SizeBytes) == math.MaxInt64 {
 		return pool.Volume{}, fmt.Errorf("%w: %d bytes are more than any file can have", pool.ErrNoSpace, r.SizeBytes)
 	}
-	root, err := b.makePool(ctx)
+	root, err := b.openPool()
 	if err != nil {
 		return pool.Volume{}, err
 	}

@@ -11,9 +11,10 @@
 //	DIR/.creating-*, .deleted-*   on the way in or out; removed by the next create or
 //	                              delete once their maker is dead
 //
-// The first Create makes the directory a pool, if it holds nothing but perhaps
-// lost+found. So an empty mount point can become a pool by mistake: the
-// setting mountpoint rules that out.
+// Init makes the directory a pool, if it holds nothing but perhaps lost+found;
+// nothing else does. So an empty mount point, which is what a host sees of a
+// share that is not mounted, is no pool. The setting mountpoint keeps Init too
+// from making it one.
 //
 // Space is not reserved: files are sparse, and a full file system shows itself
 // as write errors in the guests. Watch Capacity.
@@ -81,6 +82,7 @@ var (
 	_ pool.CapacityReporter = (*backend)(nil)
 	_ pool.Rounder          = (*backend)(nil)
 	_ pool.Checker          = (*backend)(nil)
+	_ pool.Initialiser      = (*backend)(nil)
 )
 
 func open(name string, settings any) (*backend, error) {

@@ -51,7 +51,7 @@ func (b *backend) openPool() (*os.Root, error) {
 		root.Close()
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s has no %s; mount the file system that belongs there, "+
-				"or, for a new pool, make a first volume with `volbridge volume create`", pool.ErrNoPool, b.path, markerName)
+				"or, for a new pool, run `volbridge pool init %s`", pool.ErrNoPool, b.path, markerName, b.name)
 		}
 		return nil, err
 	}
@@ -63,19 +63,8 @@ func readMarker(root *os.Root) error {
 	return readJSON(root, markerName, &m)
 }
 
-// makePool opens the directory and makes it a pool if it is empty.
-func (b *backend) makePool(ctx context.Context) (*os.Root, error) {
-	root, err := b.openDir()
-	if err != nil {
-		return nil, err
-	}
-	if err := b.mark(ctx, root); err != nil {
-		root.Close()
-		return nil, err
-	}
-	return root, nil
-}
-
+// mark makes the directory a pool unless it is one. Of several who try at once
+// the kernel lets one win, and the others find its pool.
 func (b *backend) mark(ctx context.Context, root *os.Root) error {
 	for ctx.Err() == nil {
 		err := readMarker(root)

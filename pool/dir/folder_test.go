@@ -3,7 +3,9 @@ package dir
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -11,51 +13,95 @@ import (
 	"github.com/volbridge/volbridge/pool"
 )
 
+// A file system that is not mounted must not look like a pool, nor like one
+// whose volumes are gone.
 func TestDirectoryThatIsNoPool(t *testing.T) {
-	b := newPool(t)
-	for what, err := range everyCall(t, b) {
-		if what == "Create" { // comes after the others
-			continue
-		}
-		if what == "Revoke" || what == "Delete" {
-			continue
-		}
+	b := poolAt(t, t.TempDir())
+	calls := everyCall(t, b)
+	calls["Check"] = b.Check(t.Context())
+	_, calls["Capacity"] = b.Capacity(t.Context())
+	for what, err := range calls {
 		if !errors.Is(err, pool.ErrNoPool) || errors.Is(err, pool.ErrNotFound) {
 			t.Errorf("%s: %v", what, err)
 		}
-	}
-	// A file system that is not mounted must not look like a volume that is gone.
-	empty := newPool(t)
-	for what, err := range map[string]error{
-		"Revoke": empty.Revoke(t.Context(), "vol1", kvm01), "Delete": empty.Delete(t.Context(), "vol1", ""),
-	} {
-		if !errors.Is(err, pool.ErrNoPool) {
-			t.Errorf("%s: %v", what, err)
-		}
 		wantError(t, what, err, "mount the file system that belongs there")
+		wantError(t, what, err, "`volbridge pool init p`")
+	}
+	if got := names(t, b.path); got != "" {
+		t.Errorf("the directory holds %s", got)
 	}
 }
 
-func TestFirstCreateMakesThePool(t *testing.T) {
-	b := newPool(t)
-	must(t, os.Mkdir(b.file("lost+found"), 0o700))
-	must(t, b.Check(t.Context()))
-	b.mustCreate(t, "vol1")
-	if got := names(t, b.path); got != "lost+found vol1 volbridge-pool.json" {
+func TestInit(t *testing.T) {
+	b := poolAt(t, t.TempDir())
+	// What a file system and an Init that died leave is no obstacle.
+	must(t, os.Mkdir(b.file("lost+found"), 0o700), os.WriteFile(b.file(tempPrefix+"x"), []byte("{"), 0o600))
+	must(t, b.Init(t.Context()), b.Check(t.Context()), os.Remove(b.file(tempPrefix+"x")))
+	first := b.marker(t)
+	v := b.mustCreate(t, "vol1")
+	must(t, os.WriteFile(b.file("notes"), nil, 0o600), b.Init(t.Context()), b.Check(t.Context()))
+	if again := b.marker(t); again != first {
+		t.Errorf("marked %+v, the second time %+v", first, again)
+	}
+	if found, err := b.Lookup(t.Context(), "vol1"); err != nil || found != v {
+		t.Errorf("after the second Init: %+v, %v", found, err)
+	}
+	if got := names(t, b.path); got != "lost+found notes vol1 volbridge-pool.json" {
 		t.Errorf("the directory holds %s", got)
 	}
-	must(t, b.Check(t.Context()))
 	if got := names(t, b.file("vol1")); got != "disk.raw grants lock volume.json" {
 		t.Errorf("the volume holds %s", got)
 	}
 }
 
+func (b *backend) marker(t *testing.T) (m marker) {
+	t.Helper()
+	root, err := b.openDir()
+	must(t, err)
+	defer root.Close()
+	must(t, readJSON(root, markerName, &m))
+	return m
+}
+
+// Many who make one pool at once make one: what each sees after its Init is
+// what all see.
+func TestInitAtOnce(t *testing.T) {
+	for range 20 {
+		b := poolAt(t, t.TempDir())
+		var all sync.WaitGroup
+		start := make(chan struct{})
+		errs, seen := make([]error, 8), make([]string, 8)
+		for i := range errs {
+			all.Go(func() {
+				<-start
+				errs[i] = b.Init(t.Context())
+				text, err := os.ReadFile(b.file(markerName))
+				errs[i], seen[i] = errors.Join(errs[i], err), string(text)
+			})
+		}
+		close(start)
+		all.Wait()
+		must(t, errs...)
+		if seen = slices.Compact(seen); len(seen) != 1 {
+			t.Fatalf("markers %q", seen)
+		}
+		if got := names(t, b.path); got != markerName {
+			t.Fatalf("the directory holds %s", got)
+		}
+	}
+}
+
 func TestDirectoryOfSomebodyElse(t *testing.T) {
-	b := newPool(t)
+	b := poolAt(t, t.TempDir())
 	must(t, os.WriteFile(b.file("letter.odt"), nil, 0o600))
-	_, err := b.Create(t.Context(), pool.CreateRequest{Name: "vol1", SizeBytes: mib})
-	wantError(t, "Create", err, `holds other files ("letter.odt")`)
-	wantError(t, "Check", b.Check(t.Context()), `holds other files ("letter.odt")`)
+	err := b.Init(t.Context())
+	wantError(t, "Init", err, `holds other files ("letter.odt")`)
+	_, create := b.Create(t.Context(), pool.CreateRequest{Name: "vol1", SizeBytes: mib})
+	for what, err := range map[string]error{"Init": err, "Create": create, "Check": b.Check(t.Context())} {
+		if !errors.Is(err, pool.ErrNoPool) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	if got := names(t, b.path); got != "letter.odt" {
 		t.Errorf("the directory holds %s", got)
 	}
@@ -72,6 +118,7 @@ func TestDirectoryThatIsGone(t *testing.T) {
 		}
 	}
 	wantError(t, "Check", b.Check(t.Context()), "no such file")
+	wantError(t, "Init", b.Init(t.Context()), "no such file")
 	if _, err := os.Stat(b.path); err == nil {
 		t.Error("the directory was made")
 	}
@@ -99,7 +146,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 func TestFullFileSystem(t *testing.T) {
 	dir := mount(t, "none", "tmpfs", 0, "nr_inodes=12")
 	b := poolAt(t, dir)
-	var err error
+	err := b.Init(t.Context())
 	for n := 0; err == nil && n < 20; n++ {
 		_, err = b.Create(t.Context(), pool.CreateRequest{Name: "vol" + strings.Repeat("x", n), SizeBytes: mib})
 	}
@@ -140,11 +187,18 @@ func TestMountpoint(t *testing.T) {
 	for what, err := range everyCall(t, plain) {
 		wantError(t, what, err, "nothing is mounted on "+plain.path)
 	}
+	bare := poolAt(t, t.TempDir())
+	bare.mountpoint = true
+	wantError(t, "Init", bare.Init(t.Context()), "nothing is mounted on "+bare.path)
+	if got := names(t, bare.path); got != "" {
+		t.Errorf("the directory holds %s", got)
+	}
 	mounted := poolAt(t, mount(t, plain.path, "", unix.MS_BIND, ""))
 	mounted.mountpoint = true
 	if _, err := mounted.Lookup(t.Context(), "vol1"); err != nil {
 		t.Error(err)
 	}
+	must(t, mounted.Init(t.Context()))
 }
 
 func TestMarkerOfNewerVersion(t *testing.T) {
@@ -155,6 +209,7 @@ func TestMarkerOfNewerVersion(t *testing.T) {
 		wantError(t, what, err, "update volbridge on this host")
 	}
 	wantError(t, "Check", b.Check(t.Context()), "update volbridge on this host")
+	wantError(t, "Init", b.Init(t.Context()), "update volbridge on this host")
 }
 
 func TestSettings(t *testing.T) {

@@ -23,9 +23,12 @@ const mib = 1 << 20
 
 func newPool(t testing.TB) *backend {
 	t.Helper()
-	return poolAt(t, t.TempDir())
+	b := poolAt(t, t.TempDir())
+	must(t, b.Init(t.Context()))
+	return b
 }
 
+// poolAt opens a directory as it is.
 func poolAt(t testing.TB, path string) *backend {
 	t.Helper()
 	b, err := open("p", &Settings{Path: path, Granularity: sectorBytes})

@@ -24,7 +24,8 @@ import (
 	"github.com/volbridge/volbridge/pool"
 )
 
-// Fixture is an empty pool that the suite may use as it likes.
+// Fixture is an empty place for a pool that the suite may use as it likes. The
+// suite calls Init where the backend is an Initialiser.
 type Fixture struct {
 	Driver   pool.Driver
 	Pool     string
@@ -49,11 +50,12 @@ var (
 	dom2  = pool.Owner{UUID: "d0000000-0000-4000-8000-000000000002", Name: "db"}
 )
 
-// Run runs the suite; open gives it a fresh pool for each case.
+// Run runs the suite; open gives it a fresh place for each case.
 func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	if runHelper(t, open) {
 		return
 	}
+	t.Run("init", func(t *testing.T) { testInit(t, open(t)) })
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, Fixture, Provider)
@@ -83,11 +85,14 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := open(t)
-			c.test(t, f, f.backend(t))
+			b := f.backend(t)
+			must(t, initialise(t.Context(), b))
+			c.test(t, f, b)
 		})
 	}
 }
 
+// backend opens the place as it is.
 func (f Fixture) backend(t *testing.T) Provider {
 	t.Helper()
 	b, err := f.Driver.Open(f.Pool, f.Settings)
