@@ -129,6 +129,7 @@ type testHost struct {
 	w     *world
 	store *state.Store
 	hints FileHints
+	dir   string
 }
 
 func (w *world) host(name string) *testHost {
@@ -154,7 +155,7 @@ func (w *world) bootedHost(name, dir, bootID string) *testHost {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { store.Close() })
-	h := &testHost{w: w, store: store, hints: FileHints(filepath.Join(dir, "domains"))}
+	h := &testHost{w: w, store: store, dir: dir, hints: FileHints(filepath.Join(dir, "domains"))}
 	h.Bridge = &Bridge{
 		Host: pool.Host{Name: name, ID: "id-" + name}, BootID: bootID,
 		Pools: fakePools{w, name}, Store: stepStore{w, store}, Locks: FileLocks{Dir: filepath.Join(dir, "locks")},

@@ -19,6 +19,8 @@ type scenario struct {
 	// test or another one.
 	before func(t *testing.T, w *world, h *testHost)
 	act    func(ctx context.Context, t *testing.T, h *testHost) error
+	// once: what has succeeded cannot be repeated.
+	once bool
 	// kept: the disks that were there before the call must be there after a
 	// failure.
 	kept state.Phase
@@ -52,6 +54,29 @@ var scenarios = map[string]scenario{
 		},
 		done: state.Pending,
 	},
+	"confirm an arrival": {
+		before: func(t *testing.T, w *world, h *testHost) {
+			mustStart(t, w.host("source"))
+			if _, err := h.Arrive(t.Context(), domain(t, uuid1, "", faultDisks...)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		act: func(ctx context.Context, t *testing.T, h *testHost) error {
+			token := h.records(uuid1)["fast/a"].Arrival
+			return h.Start(ctx, domain(t, uuid1, "<volbridge:arrival token='"+token+"'/>", faultDisks...))
+		},
+		once: true, kept: state.Pending, done: state.Held,
+	},
+	"start after a boot": {
+		before: func(t *testing.T, w *world, h *testHost) {
+			mustStart(t, w.bootedHost("kvm01", h.dir, "boot-0"))
+			clear(w.devices)
+		},
+		act: func(ctx context.Context, t *testing.T, h *testHost) error {
+			return h.Start(ctx, domain(t, uuid1, "", faultDisks...))
+		},
+		done: state.Held,
+	},
 	"restore": {
 		act: func(ctx context.Context, t *testing.T, h *testHost) error {
 			return second(h.Restore(ctx, domain(t, uuid1, "", faultDisks...)))
@@ -62,6 +87,15 @@ var scenarios = map[string]scenario{
 		before: func(t *testing.T, w *world, h *testHost) { mustStart(t, h) },
 		act: func(ctx context.Context, t *testing.T, h *testHost) error {
 			return h.Release(ctx, uuid1, nil)
+		},
+	},
+	"release one by one": {
+		before: func(t *testing.T, w *world, h *testHost) { mustStart(t, h) },
+		act: func(ctx context.Context, t *testing.T, h *testHost) (err error) {
+			for _, a := range h.records(uuid1) {
+				err = errors.Join(err, h.ReleaseAttachment(ctx, a))
+			}
+			return err
 		},
 	},
 }
@@ -131,6 +165,12 @@ func (h *testHost) checkAfterFault(t *testing.T, where, v string, s scenario, er
 	if (device || granted) && !recorded {
 		t.Errorf("%s: %s has device %v, grant %v and no record", where, v, device, granted)
 	}
+	if recorded && a.BootID != h.BootID {
+		if device {
+			t.Errorf("%s: %s has a device and a record of boot %q", where, v, a.BootID)
+		}
+		return // untouched: recover judges it
+	}
 	if (a.Phase == state.Held || a.Phase == state.Pending) && !(device && granted) {
 		t.Errorf("%s: %s is recorded %s with device %v, grant %v", where, v, a.Phase, device, granted)
 	}
@@ -150,8 +190,10 @@ func (h *testHost) checkAfterFault(t *testing.T, where, v string, s scenario, er
 // afterwards: the call may be repeated, and what is there can be released.
 func afterwards(t *testing.T, w *world, h *testHost, s scenario, where string) {
 	t.Helper()
-	if err := s.act(t.Context(), t, h); err != nil {
-		t.Errorf("%s: repeat: %v", where, err)
+	if done := h.records(uuid1)["fast/a"].Phase == s.done; !done || !s.once {
+		if err := s.act(t.Context(), t, h); err != nil {
+			t.Errorf("%s: repeat: %v", where, err)
+		}
 	}
 	for _, v := range faultVolumes {
 		h.wantDisk(uuid1, v, s.done)
