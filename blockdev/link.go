@@ -1,7 +1,6 @@
 package blockdev
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,9 @@ import (
 // LinkFolder holds, below /dev, our own device links: LinkFolder/POOL/VOLUME.
 const LinkFolder = "volbridge"
 
+// maxNameBytes leaves room in a file name for what is put before it.
+const maxNameBytes = 200
+
 // StablePath is the path of a volume whose transport has no stable path of its
 // own. It is the same on every host.
 func StablePath(pool, volume string) string { return filepath.Join("/dev", LinkFolder, pool, volume) }
@@ -23,7 +25,7 @@ func StablePath(pool, volume string) string { return filepath.Join("/dev", LinkF
 // others may write, and we make and remove links there as root.
 func checkLinkPath(h Host, c Connection) error {
 	for what, name := range map[string]string{"pool": c.Pool, "volume": c.Volume} {
-		if name == "" || name == "." || name == ".." || len(name) > 255 || strings.ContainsRune(name, '/') || hasControl(name) {
+		if name == "" || name == "." || name == ".." || len(name) > maxNameBytes || strings.ContainsRune(name, '/') || hasControl(name) {
 			return fmt.Errorf("%s name %q cannot be part of a device path", what, name)
 		}
 	}
@@ -73,12 +75,30 @@ func makeLink(path, node string) error {
 	if have, err := os.Readlink(path); err == nil && have == target {
 		return nil
 	}
-	temp := filepath.Join(folder, ".new-"+rand.Text())
+	temp := unfinished(path)
+	if err := removeIfThere(temp); err != nil { // of a process that was killed here
+		return err
+	}
 	if err := os.Symlink(target, temp); err != nil {
 		return err
 	}
 	if err := os.Rename(temp, path); err != nil {
 		return errors.Join(err, os.Remove(temp))
+	}
+	return nil
+}
+
+// unfinished is the name under which a link is made. It follows from the
+// link's own, so that what a killed process left is found and removed; the
+// volume's lock keeps others from it. No volume's name begins with a dot.
+func unfinished(path string) string {
+	folder, name := filepath.Split(path)
+	return filepath.Join(folder, ".new-"+name)
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -100,13 +120,14 @@ func openFolder(folder string) error {
 	return nil
 }
 
-// dropLink removes the link at path if there is one.
+// dropLink removes the link at path if there is one, and one that was not
+// finished.
 func dropLink(path string) error {
+	if err := removeIfThere(unfinished(path)); err != nil {
+		return err
+	}
 	if target, err := readLink(path); target == "" || err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return removeIfThere(path)
 }

@@ -35,8 +35,8 @@ func TestAttachFindDetach(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if b := backingOf(d.Node); b != "" {
-		t.Errorf("%s is still bound to %s", d.Node, b)
+	if boundTo(d.Node, c) {
+		t.Errorf("%s is still bound to %s", d.Node, c.File)
 	}
 	if _, err := os.Lstat(c.Path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the link: %v", err)
@@ -81,8 +81,8 @@ func TestDeviceWithoutLinkIsFound(t *testing.T) {
 				}
 				return
 			}
-			if err := Detach(t.Context(), System(), c); err != nil || backingOf(d.Node) != "" {
-				t.Errorf("detach: %v, still bound to %q", err, backingOf(d.Node))
+			if err := Detach(t.Context(), System(), c); err != nil || boundTo(d.Node, c) {
+				t.Errorf("detach: %v, still bound: %v", err, boundTo(d.Node, c))
 			}
 		})
 	}
@@ -103,8 +103,8 @@ func TestDetachTakesEveryDeviceOfOurs(t *testing.T) {
 	if err := Detach(t.Context(), System(), c); err != nil {
 		t.Fatal(err)
 	}
-	if a, b := backingOf(first.Node), backingOf(second.Node); a+b != "" {
-		t.Errorf("still bound: %q, %q", a, b)
+	if a, b := boundTo(first.Node, c), boundTo(second.Node, c); a || b {
+		t.Errorf("still bound: the first %v, the second %v", a, b)
 	}
 }
 

@@ -76,3 +76,7 @@ func mustAttach(t testing.TB, c Connection) Device {
 }
 
 func backingOf(node string) string { return newLoop(System()).backing(node) }
+
+// boundTo says whether the node is bound to the volume; once it is free, others
+// may bind it to files of their own at any time.
+func boundTo(node string, c Connection) bool { return backingOf(node) == c.File }

@@ -94,8 +94,12 @@ func (j *job) startable() error {
 
 // slice returns the size of the storage slice that the disk needs on a device
 // of sizeBytes; 0 is none. What the guest sees now decides: a slice that is
-// there, else all of a volume that it has already, else the metadata.
+// there stays, whoever wrote it, because a block copy needs exactly that size;
+// else all of a volume that it has already, else the metadata.
 func (d Disk) slice(sizeBytes int64) int64 {
+	if d.XML.SliceBytes > 0 {
+		return d.XML.SliceBytes
+	}
 	if d.whole || sizeBytes == d.SizeBytes {
 		return 0
 	}
