@@ -182,7 +182,7 @@ func TestOtherHostsDeviceIsNotOurs(t *testing.T) {
 	if err := Detach(t.Context(), System(), b); err != nil {
 		t.Fatal(err)
 	}
-	if backingOf(da.Node) == "" || backingOf(db.Node) != "" {
+	if backingOf(da.Node) == "" || boundTo(db.Node, b) {
 		t.Errorf("bound: %q and %q; want only the first", backingOf(da.Node), backingOf(db.Node))
 	}
 }
