@@ -131,6 +131,7 @@ func TestSlice(t *testing.T) {
 		"not known":                    {Disk{}, 8, 0},
 		"guest has all of it already":  {Disk{SizeBytes: 5, whole: true}, 8, 0},
 		"all of it, metadata is exact": {Disk{SizeBytes: 8, whole: true}, 8, 0},
+		"a slice stays":                {Disk{SizeBytes: 8, XML: domainxml.Disk{SliceBytes: 8}}, 8, 8},
 	} {
 		if got := c.d.slice(c.device); got != c.want {
 			t.Errorf("%s: %d", name, got)
