@@ -44,13 +44,35 @@ func demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.lab.Close()) }()
+	defer func() { err = errors.Join(err, s.lab.Close(), gone(s.lab.Dir())) }()
 	for _, act := range []func() error{s.start, s.plan, s.migrate, s.compare, s.plainVirsh, s.saveAndStop, s.nothingLeft} {
 		if err := act(); err != nil {
 			return err
 		}
 	}
 	title("Done in %s: the guest moved three times, and nothing was lost", time.Since(began).Round(time.Second))
+	return nil
+}
+
+// gone fails if this machine still has a mount or a loop device of the lab.
+func gone(dir string) error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	loops, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		return err
+	}
+	left := string(mounts)
+	for _, l := range loops {
+		if b, err := os.ReadFile(l); err == nil { // one that goes meanwhile is not ours
+			left += string(b)
+		}
+	}
+	if strings.Contains(left, dir+"/") {
+		return fmt.Errorf("something of %s is still mounted or attached", dir)
+	}
 	return nil
 }
 
@@ -138,7 +160,8 @@ func (s *stage) plan() error {
 
 func (s *stage) migrate() error {
 	title("Then do it, while the guest runs")
-	if err := s.run(s.one, "volbridge", "migrate", guestName, s.two.URI(), "--to-pool", "fast"); err != nil {
+	// The limit lets one see it move.
+	if err := s.run(s.one, "volbridge", "migrate", guestName, s.two.URI(), "--to-pool", "fast", "--bandwidth", "20"); err != nil {
 		return err
 	}
 	xml, err := s.two.Run(s.ctx, "virsh", "dumpxml", guestName)
