@@ -277,7 +277,7 @@ func (c *cluster) runsOnlyOn(g *guest, where *lab.Host) {
 // writes may differ.
 func (c *cluster) stopAndCheck(g *guest, where *lab.Host, path, format string, sizeBytes int64) {
 	c.Helper()
-	c.on(where, "virsh", "destroy", g.name)
+	c.on(where, "virsh", "destroy", g.uuid)
 	log, err := os.ReadFile(c.lab.SerialLog(g.name))
 	c.must(err)
 	disk, err := lab.DiskTick(c.ctx, path, format)

@@ -14,7 +14,7 @@ import (
 // disk reads one disk of a domain's running or stored definition.
 func (c *cluster) disk(h *lab.Host, g *guest, target string, flags ...string) domainxml.Disk {
 	c.Helper()
-	doc, err := domainxml.Parse([]byte(c.on(h, append([]string{"virsh", "dumpxml", g.name}, flags...)...)))
+	doc, err := domainxml.Parse([]byte(c.on(h, append([]string{"virsh", "dumpxml", g.uuid}, flags...)...)))
 	c.must(err)
 	d, ok := doc.Disk(target)
 	if !ok {
