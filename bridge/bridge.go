@@ -12,6 +12,7 @@ package bridge
 import (
 	"context"
 	"io"
+	"runtime"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -38,7 +39,9 @@ type Bridge struct {
 	// DeviceTimeout is how long one device may take to appear or to go.
 	// 0 is 15 s.
 	DeviceTimeout time.Duration
-	// Parallel is how many disks are worked on at once. 0 is 16.
+	// Parallel is how many disks are worked on at once. 0 is twice the number
+	// of processors, but from 4 to 16: on few of them more threads only get in
+	// each other's way.
 	Parallel int
 }
 
@@ -90,7 +93,9 @@ func (b *Bridge) deviceContext(ctx context.Context) (context.Context, context.Ca
 	return context.WithTimeout(ctx, orDefault(b.DeviceTimeout, 15*time.Second))
 }
 
-func (b *Bridge) parallel() int { return orDefault(b.Parallel, 16) }
+func (b *Bridge) parallel() int {
+	return orDefault(b.Parallel, min(max(4, 2*runtime.NumCPU()), 16))
+}
 
 func orDefault[T int | time.Duration](v, otherwise T) T {
 	if v == 0 {
