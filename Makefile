@@ -32,7 +32,7 @@ test: setup-test build ## everything, on real libvirt and QEMU (root; a skip is 
 demo: setup build ## move a running guest from a file to a raw block device, and back and forth
 	$(GO) run -tags $(TAGS) ./lab/demo
 
-bench: setup build ## measure, and print ratios against references of the same run
+bench: setup-test build ## measure, and print ratios against references of the same run
 	$(GO) run -tags $(TAGS) ./lab/bench
 
 lint: ## gofmt, go vet, staticcheck

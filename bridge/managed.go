@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/volbridge/volbridge/blockdev"
@@ -180,9 +181,10 @@ func (r recogniser) byPath(ctx context.Context, x domainxml.Disk) (pool.Volume, 
 	if x.Kind != "block" && x.Kind != "file" {
 		return pool.Volume{}, false, nil
 	}
-	if rest, ours := strings.CutPrefix(x.Source, LinkDir); ours {
+	// A path with a slash too many leads to the same device.
+	if rest, ours := strings.CutPrefix(filepath.Clean(x.Source), LinkDir); ours {
 		name, _, _ := strings.Cut(rest, "/")
-		v, err := r.ask(ctx, name, x.Source)
+		v, err := r.ask(ctx, name, filepath.Clean(x.Source))
 		if err != nil {
 			return v, false, fmt.Errorf("source %s: %w", x.Source, err)
 		}

@@ -8,21 +8,20 @@ package scan
 import (
 	"bytes"
 	"os"
+	"path"
 	"strings"
 )
 
-// Namespace is that of our metadata; see domainxml.Namespace.
-const Namespace = "urn:volbridge:domain:1"
-
 // paths are what the source path of a managed disk may contain. A backend
-// whose volumes are recognised by another form of path adds that form here.
+// whose volumes are recognised by another form of path adds that form here,
+// together with a mark.
 var paths = []string{
 	"/dev/volbridge/", // our device links
 }
 
-// marks are what else makes a document worth a look.
+// marks are what makes a document worth a look.
 var marks = []string{
-	Namespace,
+	"volbridge", // our links, also in a path with a slash too many, and our metadata
 	`type='volume'`, // may name one of our pools
 	`type="volume"`,
 	"&#", // a character reference may hide any of the above
@@ -32,20 +31,20 @@ var marks = []string{
 // that side, for documents in the form in which libvirt writes them: no other
 // reaches a hook.
 func Managed(xml []byte) bool {
-	for _, list := range [][]string{paths, marks} {
-		for _, m := range list {
-			if bytes.Contains(xml, []byte(m)) {
-				return true
-			}
+	for _, m := range marks {
+		if bytes.Contains(xml, []byte(m)) {
+			return true
 		}
 	}
 	return false
 }
 
-// Path says whether a source path may be that of a managed disk.
+// Path says whether a source path may be that of a managed disk, however many
+// slashes and dots it has.
 func Path(source string) bool {
+	clean := path.Clean(source)
 	for _, p := range paths {
-		if strings.Contains(source, p) {
+		if strings.Contains(clean, p) {
 			return true
 		}
 	}

@@ -30,12 +30,6 @@ func TestManaged(t *testing.T) {
 	}
 }
 
-func TestNamespaceIsTheOneOfTheMetadata(t *testing.T) {
-	if Namespace != domainxml.Namespace {
-		t.Errorf("%q is not %q", Namespace, domainxml.Namespace)
-	}
-}
-
 func TestUUID(t *testing.T) {
 	for xml, want := range map[string]string{
 		"<domain><name>a</name><uuid>" + uuid + "</uuid></domain>": uuid,

@@ -129,8 +129,9 @@ func TestStartRefused(t *testing.T) {
 		xml   string
 		wants []string
 	}{
-		"unknown pool":   {strings.ReplaceAll(xml, "/exact/", "/nopool/"), []string{"nopool"}},
-		"unknown volume": {strings.ReplaceAll(xml, "/exact/web1", "/exact/other"), []string{"exact/other"}},
+		"unknown pool":                 {strings.ReplaceAll(xml, "/exact/", "/nopool/"), []string{"nopool"}},
+		"another spelling of the path": {strings.ReplaceAll(xml, "/dev/volbridge/", "/dev//volbridge/"), []string{"vda", device("exact", "web1")}},
+		"unknown volume":               {strings.ReplaceAll(xml, "/exact/web1", "/exact/other"), []string{"exact/other"}},
 	}
 	for name, x := range cases {
 		t.Run(name, func(t *testing.T) {
