@@ -3,7 +3,9 @@ package blockdev
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,13 +50,13 @@ func (t loop) ours(c Connection) ([]loopState, error) {
 // makes us one that others must wait for, so only those are opened whose
 // backing file may be the volume's.
 func (t loop) search(c Connection) ([]loopState, error) {
-	names, err := filepath.Glob(filepath.Join(t.host.Sys, "block", "loop*"))
+	names, err := t.bound()
 	if err != nil {
 		return nil, err
 	}
 	var found []loopState
 	for _, name := range names {
-		node := filepath.Join(t.host.Dev, filepath.Base(name))
+		node := filepath.Join(t.host.Dev, name)
 		if !mayBack(t.backing(node), c.File) {
 			continue
 		}
@@ -70,6 +72,32 @@ func (t loop) search(c Connection) ([]loopState, error) {
 		}
 	}
 	return found, nil
+}
+
+// bound lists the loop devices that have a size, as only those do that are
+// bound to a file; one look at the kernel's list spares one at each of the
+// others.
+func (t loop) bound() ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(t.host.Proc, "partitions"))
+	if err != nil {
+		return nil, fmt.Errorf("list the block devices: %w", err)
+	}
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line) // major, minor, blocks, name
+		if len(fields) == 4 && isLoop(fields[3]) {
+			names = append(names, fields[3])
+		}
+	}
+	return names, nil
+}
+
+// isLoop says whether this is the name of a loop device, and not of one of its
+// partitions.
+func isLoop(name string) bool {
+	number, ok := strings.CutPrefix(name, "loop")
+	_, err := strconv.ParseUint(number, 10, 32)
+	return ok && err == nil
 }
 
 // backing returns the path of the file behind a loop device, as the kernel
