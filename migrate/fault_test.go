@@ -2,9 +2,11 @@ package migrate
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/pool"
 )
 
 // TestEveryFaultAtEveryPoint breaks a migration at each outside call, in each
@@ -137,5 +139,60 @@ func checkArrived(t *testing.T, w *world, o Options) {
 	}
 	if !o.RemoveSource && len(w.removed) > 0 {
 		t.Errorf("nobody asked to remove the source, but %v is gone", w.removed)
+	}
+}
+
+// A record of a migration that died, and the guest has since been moved by
+// another one, which made a volume of its own: ours is nobody's.
+func TestMovedByAnotherMigration(t *testing.T) {
+	w := diedMoving(t, Options{})
+	w.volumes["other"] = &fakeVolume{Volume: pool.Volume{Pool: "fast", Name: "other"}, holders: map[string]bool{"kvm02": true}}
+	w.guest = map[string]string{"kvm01": "stored", "kvm02": "running"}
+	w.xml["kvm02"] = strings.ReplaceAll(twoDiskXML, "data", "other")
+	w.volumes["data"].holders = map[string]bool{}
+	if fs, err := w.recover(); err != nil || len(fs) != 1 || fs[0].Outcome != Recovered {
+		t.Fatalf("%+v, %v", fs, err)
+	}
+	if w.volumes["web1-vda"] != nil || w.volumes["other"] == nil {
+		t.Errorf("the volumes are %s", w)
+	}
+}
+
+// The guest had arrived, the command died before it removed the source, and
+// since then the guest has gone back there: its image is in use again.
+func TestSourceInUseAgainIsNotRemoved(t *testing.T) {
+	for name, guest := range map[string]map[string]string{
+		"went back": {"kvm01": "running"},
+		"shut off":  {"kvm01": "stored", "kvm02": "stored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := diedMoving(t, Options{RemoveSource: true})
+			w.journal.migrations[0].State = state.Arrived
+			w.guest = guest
+			if fs, err := w.recover(); err != nil || len(fs) != 1 || fs[0].Outcome != Recovered {
+				t.Fatalf("%+v, %v", fs, err)
+			}
+			if len(w.removed) > 0 || w.volumes["web1-vda"] == nil {
+				t.Errorf("removed %v, volumes %s", w.removed, w)
+			}
+		})
+	}
+}
+
+// diedMoving is a world in which the command died when libvirt had been told
+// to migrate.
+func diedMoving(t *testing.T, o Options) *world {
+	t.Helper()
+	o.Domain, o.DestURI = "web1", "fake://kvm02"
+	o.Disks = map[string]DiskTarget{"vda": {Pool: "fast"}}
+	for n := 1; ; n++ {
+		w := newWorld()
+		w.failAt, w.how = n, crashing
+		if crash, err := w.run(o); !crash || err != nil {
+			t.Fatal("the migration was never met while it moved")
+		}
+		if m := w.journal.migrations; len(m) == 1 && m[0].State == state.Moving {
+			return w
+		}
 	}
 }

@@ -67,19 +67,28 @@ type FailedError struct {
 	Place Place
 	// Detail explains a Place that is not AtSource.
 	Detail string
-	// Left is what could not be taken back; nil: everything was.
-	Left error
+	// Undone: what was made has been taken back, except for Left.
+	Undone bool
+	Left   error
 }
 
 func (e *FailedError) Error() string {
 	s := fmt.Sprintf("migrate domain %s to %s: %v", e.Domain, e.DestURI, e.Cause)
 	switch {
-	case e.Place == AtSource && e.Left == nil:
-		return s + "; the guest runs on at the source, and everything was taken back"
-	case e.Place == AtSource:
-		return fmt.Sprintf("%s; the guest runs on at the source, but this could not be taken back: %v; run `volbridge recover`%s to try again", s, e.Left, e.holders())
+	case e.Undone && e.Left == nil:
+		return fmt.Sprintf("%s; %s, and everything was taken back", s, e.where())
+	case e.Undone:
+		return fmt.Sprintf("%s; %s, but this could not be taken back: %v; run `volbridge recover`%s to try again", s, e.where(), e.Left, e.holders())
 	}
 	return fmt.Sprintf("%s; where the guest runs is %s (%s), so nothing was taken back: look with `virsh list` on both hosts, then run `volbridge recover`", s, e.Place, e.Detail)
+}
+
+// where describes the guest's place after a failure that was undone.
+func (e *FailedError) where() string {
+	if e.Place == AtDestination {
+		return "another migration has moved the guest to the destination"
+	}
+	return "the guest runs on at the source"
 }
 
 // holders says where recovery has to run first: a host that holds a volume
@@ -256,17 +265,49 @@ func (m *Mover) migrate(ctx context.Context, call Call, limit time.Duration) err
 // checkArrived believes libvirt's success only after both daemons were asked.
 func (m *Mover) checkArrived(ctx context.Context, rec *record) error {
 	place, why := m.settle(ctx, rec.d.Plan.UUID)
-	if place == AtDestination {
-		return nil
+	if place != AtDestination {
+		return fmt.Errorf("libvirt reported success, but the guest was not seen on the destination alone: it is %s (%s)", place, why)
 	}
-	return fmt.Errorf("libvirt reported success, but the guest was not seen on the destination alone: it is %s (%s)", place, why)
+	ours, err := m.ours(ctx, rec.d.Plan)
+	if err == nil && !ours {
+		err = errors.New("libvirt reported success, but the guest on the destination does not use the volumes of this migration")
+	}
+	return err
 }
 
 // arrivedAnyway says whether the guest arrived although libvirt reported an
 // error: the point of no return may lie before the error.
 func (m *Mover) arrivedAnyway(ctx context.Context, rec *record) bool {
 	place, _ := m.settle(ctx, rec.d.Plan.UUID)
-	return place == AtDestination
+	if place != AtDestination {
+		return false
+	}
+	ours, err := m.ours(context.WithoutCancel(ctx), rec.d.Plan)
+	return err == nil && ours
+}
+
+// ours says whether the guest on the destination uses the volumes that this
+// migration made for it. If not, another migration has moved it there.
+func (m *Mover) ours(ctx context.Context, p Plan) (bool, error) {
+	xml, err := m.Dest.LiveXML(ctx, p.UUID)
+	if err != nil {
+		return false, fmt.Errorf("read the definition that runs on %s: %w", p.DestHost, err)
+	}
+	doc, err := domainxml.Parse([]byte(xml))
+	if err != nil {
+		return false, fmt.Errorf("read the definition that runs on %s: %w", p.DestHost, err)
+	}
+	meta, _ := doc.Metadata()
+	declared := map[string]Located{}
+	for _, d := range meta.Disks {
+		declared[d.Target] = Located{d.Pool, d.Volume}
+	}
+	for _, c := range p.Copies() {
+		if declared[c.Target] != (Located{c.Pool, c.Volume}) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // settle asks both daemons where the guest is until it is no longer under
@@ -306,10 +347,20 @@ func (m *Mover) lookAtDest(ctx context.Context, uuid string) sight {
 func (m *Mover) goBack(ctx context.Context, rec *record, cause error) error {
 	fail := &FailedError{Domain: rec.d.Plan.Domain, DestURI: rec.d.Plan.Destination, Cause: cause}
 	fail.Place, fail.Detail = m.settle(ctx, rec.d.Plan.UUID)
-	if fail.Place != AtSource {
+	if fail.Place != AtSource && !m.movedByAnother(ctx, fail.Place, rec) {
 		return fail
 	}
 	m.Watch.Step("take back what was made")
-	fail.Left = m.undo(ctx, rec)
+	fail.Undone, fail.Left = true, m.undo(ctx, rec)
 	return fail
+}
+
+// movedByAnother says whether the guest is on the destination, but not on the
+// volumes of this migration, which nobody needs then.
+func (m *Mover) movedByAnother(ctx context.Context, place Place, rec *record) bool {
+	if place != AtDestination {
+		return false
+	}
+	ours, err := m.ours(context.WithoutCancel(ctx), rec.d.Plan)
+	return err == nil && !ours
 }

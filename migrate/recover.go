@@ -320,16 +320,36 @@ func (r *Recoverer) deadMigration(ctx context.Context, f Finding, m state.Migrat
 	}
 	place, why := judge(look(ctx, src, srcErr, m.DomainUUID), look(ctx, dst, dstErr, m.DomainUUID))
 	switch {
-	case m.State == state.Arrived && dstErr == nil, place == AtDestination:
-		f.Seen, f.Action = "the guest has arrived", "finish what was asked for"
-		return r.do(f, func() error { return r.forward(ctx, mv, rec) })
-	case place == AtSource:
+	case place == AtSource && m.State == state.Moving:
 		f.Seen, f.Action = "its command died, and the guest stayed on the source", "delete the volumes that it made"
 		return r.do(f, func() error { return mv.undo(ctx, rec) })
+	case place == AtDestination:
+		return r.atDestination(ctx, f, mv, rec)
+	case m.State == state.Arrived && place != InFlight && srcErr == nil && dstErr == nil:
+		// Whatever moved or stopped the guest since knows more than this
+		// record: what was copied then may be in use again.
+		f.Seen, f.Action = "the guest had arrived, and is elsewhere or off by now", "close the record; what was copied is not removed"
+		return r.do(f, func() error { return rec.set(ctx, state.Finished) })
 	}
 	f.Seen = fmt.Sprintf("where the guest runs is %s: %s", place, why)
 	f.Error = "nothing was changed: look with `virsh list --all` on both hosts"
 	return f
+}
+
+// atDestination handles a guest that runs on the destination, by this
+// migration or by another one.
+func (r *Recoverer) atDestination(ctx context.Context, f Finding, mv *Mover, rec *record) Finding {
+	ours, err := mv.ours(ctx, rec.d.Plan)
+	switch {
+	case err != nil:
+		f.Seen, f.Error = "the guest runs on the destination", err.Error()
+		return f
+	case ours:
+		f.Seen, f.Action = "the guest has arrived", "finish what was asked for"
+		return r.do(f, func() error { return r.forward(ctx, mv, rec) })
+	}
+	f.Seen, f.Action = "another migration has moved the guest", "delete the volumes that this one made"
+	return r.do(f, func() error { return mv.undo(ctx, rec) })
 }
 
 // forward finishes a migration whose guest has arrived.

@@ -19,7 +19,8 @@ import (
 // point at which it may fail, lose its reply, or be the process's last.
 type world struct {
 	mu      sync.Mutex
-	guest   map[string]string // host → "", "stored", "running", "arriving"
+	guest   map[string]string // host → "", "stored", "running", "arriving", "leaving"
+	xml     map[string]string // host → definition
 	volumes map[string]*fakeVolume
 	journal *fakeJournal
 	removed []string // image files that were removed
@@ -183,7 +184,6 @@ func (p fakePool) RoundSize(n int64) int64 { return (n + 7) / 8 * 8 }
 type fakeDaemon struct {
 	w    *world
 	name string
-	xml  string
 }
 
 func (d *fakeDaemon) URI() string  { return "fake://" + d.name }
@@ -201,7 +201,7 @@ func (d *fakeDaemon) Guest(_ context.Context, ref string) (g Guest, err error) {
 			return fmt.Errorf("%w: %s", ErrNoGuest, ref)
 		}
 		g = Guest{UUID: guestUUID, Name: "web1", Active: s != "stored", Persistent: true,
-			LiveXML: d.xml, StoredXML: d.xml, DiskBytes: map[string]int64{"vda": 100, "vdb": 50}}
+			LiveXML: d.w.xml[d.name], StoredXML: d.w.xml[d.name], DiskBytes: map[string]int64{"vda": 100, "vdb": 50}}
 		return nil
 	})
 	return g, err
@@ -228,7 +228,7 @@ func (d *fakeDaemon) Define(context.Context, string) error {
 }
 
 func (d *fakeDaemon) LiveXML(context.Context, string) (s string, err error) {
-	err = d.w.point(func() error { s = d.xml; return nil })
+	err = d.w.point(func() error { s = d.w.xml[d.name]; return nil })
 	return s, err
 }
 
@@ -248,7 +248,7 @@ func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watc
 		}
 	}
 	complete := func() {
-		to.xml = call.DestXML
+		d.w.xml[to.name] = call.DestXML
 		d.w.guest[to.name], d.w.guest[d.name] = "running", "stored"
 		for _, v := range d.w.volumes {
 			delete(v.holders, d.name)
@@ -407,6 +407,7 @@ const twoDiskXML = `<domain type='qemu'>
 func newWorld() *world {
 	w := &world{
 		guest: map[string]string{"kvm01": "running"},
+		xml:   map[string]string{"kvm01": twoDiskXML},
 		volumes: map[string]*fakeVolume{"data": {
 			Volume:  pool.Volume{Pool: "fast", Name: "data", SizeBytes: 56},
 			holders: map[string]bool{"kvm01": true},
@@ -452,7 +453,7 @@ func (w *world) run(o Options) (crash bool, err error) {
 			crash = true
 		}
 	}()
-	src := &fakeDaemon{w: w, name: "kvm01", xml: twoDiskXML}
+	src := &fakeDaemon{w: w, name: "kvm01"}
 	_, err = w.mover(src, &fakeDaemon{w: w, name: "kvm02"}).Run(context.Background(), o)
 	return false, err
 }
@@ -461,10 +462,10 @@ func (w *world) run(o Options) (crash bool, err error) {
 func (w *world) recover() ([]Finding, error) {
 	w.failAt = 0
 	r := &Recoverer{
-		Now: time.Now, BootID: "boot", Local: &fakeDaemon{w: w, name: "kvm01", xml: twoDiskXML},
+		Now: time.Now, BootID: "boot", Local: &fakeDaemon{w: w, name: "kvm01"},
 		Store: noAttachments{}, Mover: w.mover,
 		Dial: func(_ context.Context, uri string) (Hypervisor, error) {
-			return &fakeDaemon{w: w, name: uri[len("fake://"):], xml: twoDiskXML}, nil
+			return &fakeDaemon{w: w, name: uri[len("fake://"):]}, nil
 		},
 		Alive: func(context.Context, int64) (bool, error) { return false, nil },
 	}

@@ -108,7 +108,7 @@ func outcome(err error) (code int, known bool) {
 	if !errors.As(err, &failed) {
 		return 0, false
 	}
-	if failed.Place == migrate.AtSource && failed.Left == nil {
+	if failed.Undone && failed.Left == nil {
 		return exitRolledBack, true
 	}
 	return exitLeft, true
