@@ -21,7 +21,7 @@ var paths = []string{
 
 // marks are what makes a document worth a look.
 var marks = []string{
-	"volbridge", // our links, also in a path with a slash too many, and our metadata
+	"volbridge",     // our links, also in a path with a slash too many, and our metadata
 	`type='volume'`, // may name one of our pools
 	`type="volume"`,
 	"&#", // a character reference may hide any of the above
