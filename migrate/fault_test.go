@@ -16,7 +16,7 @@ func TestEveryFaultAtEveryPoint(t *testing.T) {
 	variants := map[string]Options{
 		"direct":        {},
 		"peer to peer":  {Tuning: Tuning{PeerToPeer: true}},
-		"remove source": {RemoveSource: true},
+		"remove source": {RemoveSource: true, Tuning: Tuning{UndefineSource: true}},
 	}
 	for name, o := range variants {
 		o.Domain, o.DestURI = "web1", "fake://kvm02"
@@ -166,7 +166,7 @@ func TestSourceInUseAgainIsNotRemoved(t *testing.T) {
 		"shut off":  {"kvm01": "stored", "kvm02": "stored"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := diedMoving(t, Options{RemoveSource: true})
+			w := diedMoving(t, Options{RemoveSource: true, Tuning: Tuning{UndefineSource: true}})
 			w.journal.migrations[0].State = state.Arrived
 			w.guest = guest
 			if fs, err := w.recover(); err != nil || len(fs) != 1 || fs[0].Outcome != Recovered {
@@ -191,7 +191,7 @@ func diedMoving(t *testing.T, o Options) *world {
 		if crash, err := w.run(o); !crash || err != nil {
 			t.Fatal("the migration was never met while it moved")
 		}
-		if m := w.journal.migrations; len(m) == 1 && m[0].State == state.Moving {
+		if s := w.journal.steps; len(s) == 2 && s[1].Kind == stepMove {
 			return w
 		}
 	}

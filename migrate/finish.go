@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/volbridge/volbridge/domainxml"
 	"github.com/volbridge/volbridge/internal/state"
@@ -13,7 +14,8 @@ import (
 // Finish does what remains once the guest has arrived. Nothing here goes
 // back: what cannot be done is a warning, and the guest runs.
 func (m *Mover) Finish(ctx context.Context, rec *record) ([]string, error) {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := m.afterwards(ctx)
+	defer cancel()
 	if err := rec.set(ctx, state.Arrived); err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func (m *Mover) alignStored(ctx context.Context, p Plan) error {
 func differing(live, stored *domainxml.Document, p Plan) []domainxml.BlockDisk {
 	var out []domainxml.BlockDisk
 	for _, d := range p.Disks {
-		if d.Pool == "" {
+		if d.Pool == "" || !d.Stored {
 			continue
 		}
 		a, okA := live.Disk(d.Target)
@@ -84,12 +86,18 @@ func differing(live, stored *domainxml.Document, p Plan) []domainxml.BlockDisk {
 
 // removeSource removes what a copied disk was copied from.
 func (m *Mover) removeSource(ctx context.Context, rec *record, d DiskPlan) error {
-	args := removeArgs{Target: d.Target, Pool: d.SourcePool, Volume: d.SourceVol, File: d.SourceFile}
+	args := removeArgs{Target: d.Target, Pool: d.SourcePool, Volume: d.SourceVol, Identity: d.SourceIdentity, File: d.SourceFile}
+	if err := m.unused(ctx, rec.d.Plan, d.SourcePath); err != nil {
+		return err
+	}
 	switch {
 	case args.Pool != "":
 		return rec.step(ctx, stepRemove, args, func() error { return m.removeVolume(ctx, args) })
 	case args.File != "":
-		return rec.step(ctx, stepRemove, args, func() error { return m.removeFile(ctx, rec.d.Plan, args.File) })
+		return rec.step(ctx, stepRemove, args, func() error {
+			m.Watch.Step("remove " + args.File + " on " + rec.d.Plan.SourceHost)
+			return m.Source.RemoveFile(ctx, args.File)
+		})
 	}
 	return fmt.Errorf("%s is neither a pool's volume nor an image file: remove it by hand", d.From)
 }
@@ -103,18 +111,42 @@ func (m *Mover) removeVolume(ctx context.Context, a removeArgs) error {
 	if !ok {
 		return fmt.Errorf("pool %s cannot delete volumes: delete %s/%s on the array", a.Pool, a.Pool, a.Volume)
 	}
+	v, err := b.Lookup(ctx, a.Volume)
+	if err != nil {
+		return err
+	}
+	if a.Identity == "" || string(v.Identity) != a.Identity {
+		return fmt.Errorf("volume %s/%s is not the one that was copied (it is %s, that was %s)", a.Pool, a.Volume, v.Identity, a.Identity)
+	}
 	m.Watch.Step(fmt.Sprintf("delete volume %s/%s", a.Pool, a.Volume))
 	return prov.Delete(ctx, a.Volume, "")
 }
 
-func (m *Mover) removeFile(ctx context.Context, p Plan, file string) error {
-	users, err := m.Source.UsersOf(ctx, file, p.UUID)
-	if err != nil {
-		return errors.Join(fmt.Errorf("whether another domain uses %s is not known", file), err)
+// unused refuses while a domain of either host, the migrated one included,
+// names the path: it would lose its disk. The running guest is looked at once
+// more, right before something is removed.
+func (m *Mover) unused(ctx context.Context, p Plan, path string) error {
+	if ours, err := m.ours(ctx, p); err != nil || !ours {
+		return errors.Join(errors.New("the guest was not seen on its new volumes"), err)
 	}
-	if len(users) > 0 {
-		return fmt.Errorf("%s is used by domain %v on %s", file, users, p.SourceHost)
+	for _, h := range []Hypervisor{m.Source, m.Dest} {
+		users, err := h.UsersOf(ctx, path)
+		if err != nil {
+			return fmt.Errorf("whether a domain uses %s is not known: %w", path, err)
+		}
+		if len(users) > 0 {
+			return fmt.Errorf("%s is named by domain %s on %s", path, strings.Join(users, " and "), h.URI())
+		}
 	}
-	m.Watch.Step("remove " + file + " on " + p.SourceHost)
-	return m.Source.RemoveFile(ctx, file)
+	return nil
+}
+
+// afterwards is the time for what follows once the guest's place is known; an
+// interrupt does not end it.
+func (m *Mover) afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx = context.WithoutCancel(ctx)
+	if m.Limit <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, m.Limit, fmt.Errorf("not done within %s", m.Limit))
 }

@@ -42,6 +42,11 @@ func (m *Mover) gather(ctx context.Context, o Options) (Facts, error) {
 	if f.Live, err = domainxml.Parse([]byte(f.Guest.LiveXML)); err != nil {
 		return f, fmt.Errorf("read the definition of domain %s: %w", f.Guest.Name, err)
 	}
+	if f.Guest.Persistent {
+		if f.Stored, err = domainxml.Parse([]byte(f.Guest.StoredXML)); err != nil {
+			return f, fmt.Errorf("read the stored definition of domain %s: %w", f.Guest.Name, err)
+		}
+	}
 	if f.Managed, err = m.Recognise(ctx, f.Live); err != nil {
 		return f, fmt.Errorf("find the pools' disks of domain %s: %w", f.Guest.Name, err)
 	}

@@ -117,8 +117,9 @@ type Hypervisor interface {
 	// or given up. When ctx ends the job is aborted, and Migrate still waits
 	// for libvirt's last word. watch gets samples while it runs.
 	Migrate(ctx context.Context, dest Hypervisor, call Call, watch func(Progress)) error
-	// UsersOf names the other domains of this daemon that refer to the file.
-	UsersOf(ctx context.Context, path, exceptUUID string) ([]string, error)
+	// UsersOf names the domains of this daemon that refer to a disk path,
+	// running or stored.
+	UsersOf(ctx context.Context, path string) ([]string, error)
 	// RemoveFile removes a disk image of this daemon's host.
 	RemoveFile(ctx context.Context, path string) error
 	Close() error

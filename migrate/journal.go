@@ -46,7 +46,9 @@ type removeArgs struct {
 	Target string `json:"target"`
 	Pool   string `json:"pool,omitempty"`
 	Volume string `json:"volume,omitempty"`
-	File   string `json:"file,omitempty"`
+	// Identity of the volume that was copied.
+	Identity string `json:"identity,omitempty"`
+	File     string `json:"file,omitempty"`
 }
 
 // record is one migration in the journal.

@@ -37,10 +37,12 @@ type Mover struct {
 	// Recognise finds the disks that a pool knows as its own.
 	Recognise func(ctx context.Context, doc *domainxml.Document) (map[string]Located, error)
 	Journal   Journal
-	// Lock takes the lock file that says that this process lives.
-	Lock    func(ctx context.Context, path string) (release func() error, err error)
+	// Lock takes the lock file of the domain, or returns ErrLocked at once.
+	Lock    func(path string) (release func() error, err error)
 	LockDir string
 	BootID  string
+	// Limit bounds what is done after the guest has arrived, or has stayed.
+	Limit time.Duration
 	// Settle bounds the wait for the destination to give up what it held
 	// after a failure.
 	Settle time.Duration
@@ -110,32 +112,72 @@ func (e *FailedError) Unwrap() error { return e.Cause }
 // ErrStalled ends a migration in which nothing moved for too long.
 var ErrStalled = errors.New("nothing moved")
 
-// LockName is the name of the lock file that a living migration holds.
-func LockName(id int64) string { return fmt.Sprintf("migration-%d.lock", id) }
+// ErrLocked is what Mover.Lock returns for a lock that somebody has.
+var ErrLocked = errors.New("lock is held")
 
-// Run plans and carries out a migration.
+// LockName is the name of the lock file that a living migration of a domain
+// holds.
+func LockName(uuid string) string { return "migrate-" + uuid + ".lock" }
+
+// Run plans and carries out a migration. From before the first look at the
+// guest until its end it holds the lock of the domain.
 func (m *Mover) Run(ctx context.Context, o Options) (Result, error) {
 	start := time.Now()
+	g, err := m.Source.Guest(ctx, o.Domain)
+	if err != nil {
+		return Result{}, fmt.Errorf("look up domain %s on %s: %w", o.Domain, m.Source.URI(), err)
+	}
+	release, err := m.Lock(filepath.Join(m.LockDir, LockName(g.UUID)))
+	if errors.Is(err, ErrLocked) {
+		r := &Refusal{Domain: g.Name}
+		r.add("another migration or recovery of it runs on this host: wait for it (%v)", err)
+		return Result{}, r
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	defer release()
 	f, plan, err := m.Plan(ctx, o)
 	if err != nil {
 		return Result{}, err
 	}
 	m.Watch.Planned(plan)
+	if o.RemoveSource {
+		if err := m.identifySources(ctx, &plan); err != nil {
+			return Result{}, err
+		}
+	}
 	rec, err := begin(ctx, m.Journal, detail{
 		Plan: plan, RemoveSource: o.RemoveSource, PeerToPeer: o.Tuning.PeerToPeer, Undefine: o.Tuning.UndefineSource,
 	}, m.BootID)
 	if err != nil {
 		return Result{}, err
 	}
-	release, err := m.Lock(ctx, filepath.Join(m.LockDir, LockName(rec.id)))
-	if err != nil {
-		return Result{}, errors.Join(err, rec.set(ctx, state.Undone))
-	}
-	defer release()
 	if m.Inhibit != nil {
 		defer m.Inhibit("migrating domain " + plan.Domain)()
 	}
 	return m.carryOut(ctx, rec, f, o, start)
+}
+
+// identifySources notes which volumes are to be removed later: by then, the
+// same name may be another volume's.
+func (m *Mover) identifySources(ctx context.Context, p *Plan) error {
+	for i := range p.Disks {
+		d := &p.Disks[i]
+		if d.Action != Copy || d.SourcePool == "" {
+			continue
+		}
+		b, err := m.Pools(d.SourcePool)
+		if err != nil {
+			return err
+		}
+		v, err := b.Lookup(ctx, d.SourceVol)
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", d.Target, err)
+		}
+		d.SourceIdentity = string(v.Identity)
+	}
+	return nil
 }
 
 func (m *Mover) carryOut(ctx context.Context, rec *record, f Facts, o Options, start time.Time) (Result, error) {
@@ -288,14 +330,18 @@ func (m *Mover) arrivedAnyway(ctx context.Context, rec *record) bool {
 
 // ours says whether the guest on the destination uses the volumes that this
 // migration made for it. If not, another migration has moved it there.
-func (m *Mover) ours(ctx context.Context, p Plan) (bool, error) {
-	xml, err := m.Dest.LiveXML(ctx, p.UUID)
+func (m *Mover) ours(ctx context.Context, p Plan) (bool, error) { return onCopies(ctx, m.Dest, p) }
+
+// onCopies says whether the guest that runs on h has every copied disk on the
+// volume that the plan made for it.
+func onCopies(ctx context.Context, h Hypervisor, p Plan) (bool, error) {
+	xml, err := h.LiveXML(ctx, p.UUID)
 	if err != nil {
-		return false, fmt.Errorf("read the definition that runs on %s: %w", p.DestHost, err)
+		return false, fmt.Errorf("read the running definition of domain %s on %s: %w", p.Domain, h.URI(), err)
 	}
 	doc, err := domainxml.Parse([]byte(xml))
 	if err != nil {
-		return false, fmt.Errorf("read the definition that runs on %s: %w", p.DestHost, err)
+		return false, fmt.Errorf("read the running definition of domain %s on %s: %w", p.Domain, h.URI(), err)
 	}
 	meta, _ := doc.Metadata()
 	declared := map[string]Located{}

@@ -37,6 +37,12 @@ type DiskPlan struct {
 	SourcePool  string `json:"source_pool,omitempty"`  // where a managed disk is now
 	SourceVol   string `json:"source_volume,omitempty"`
 	SourceFile  string `json:"source_file,omitempty"` // an image file that is not a pool's
+	SourcePath  string `json:"source_path,omitempty"` // as the guest's definition names it
+	// SourceIdentity is set where the source volume is to be removed.
+	SourceIdentity string `json:"source_identity,omitempty"`
+	// Stored: the stored definition has the disk on the same source as the
+	// running one, and so is to follow it.
+	Stored bool `json:"stored,omitempty"`
 }
 
 // Plan is a migration before it happens.
@@ -81,7 +87,8 @@ type PoolView struct {
 type Facts struct {
 	Guest      Guest
 	Live       *domainxml.Document
-	Managed    map[string]Located // target → volume
+	Stored     *domainxml.Document // nil: a transient domain
+	Managed    map[string]Located  // target → volume
 	Pools      map[string]PoolView
 	Source     HostInfo
 	Dest       HostInfo
@@ -156,7 +163,8 @@ func namedTargets(o Options) []string {
 }
 
 func planDisk(p *Plan, r *Refusal, f Facts, o Options, d domainxml.Disk, taken map[string]bool) DiskPlan {
-	dp := DiskPlan{Target: d.Target, From: d.Source, GuestBytes: f.Guest.DiskBytes[d.Target]}
+	dp := DiskPlan{Target: d.Target, From: d.Source, SourcePath: d.Source, GuestBytes: f.Guest.DiskBytes[d.Target]}
+	dp.Stored = f.Stored != nil && sameSource(f.Stored, f.Live, d.Target)
 	at, managed := f.Managed[d.Target]
 	if managed {
 		dp.From, dp.SourcePool, dp.SourceVol = at.Pool+"/"+at.Volume, at.Pool, at.Volume

@@ -123,7 +123,8 @@ func TestPlanRefuses(t *testing.T) {
 		"copied cdrom":    {[]string{diskXML("type='file' device='cdrom'", "<source file='/iso'/>", "sda")}, nil, Options{Disks: map[string]DiskTarget{"sda": {Pool: "fast"}}}, "read-only"},
 		"shared not there": {[]string{diskXML("type='block'", "<source dev='/dev/volbridge/local/d'/>", "vda")},
 			func(f *Facts) { f.Managed = map[string]Located{"vda": {"local", "d"}} }, Options{}, "kvm02 cannot use"},
-		"undefine transient": {[]string{vda}, nil, Options{ToPool: "fast", Tuning: Tuning{UndefineSource: true}}, "transient"},
+		"remove, not undefine": {[]string{vda}, func(f *Facts) { f.Guest.Persistent = true }, Options{ToPool: "fast", RemoveSource: true}, "--undefine-source"},
+		"undefine transient":   {[]string{vda}, nil, Options{ToPool: "fast", Tuning: Tuning{UndefineSource: true}}, "transient"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

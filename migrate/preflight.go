@@ -44,6 +44,9 @@ func checkHosts(r *Refusal, f Facts, o Options) {
 			r.add("host %s has another domain named %s (UUID %s): give a new name with --dname", f.Dest.Name, name, g.UUID)
 		}
 	}
+	if o.RemoveSource && f.Guest.Persistent && !o.Tuning.UndefineSource {
+		r.add("with --remove-source the definition that stays on the source would name disks that are gone: give --undefine-source as well")
+	}
 	if o.Tuning.UndefineSource && !f.Guest.Persistent {
 		r.add("it is transient: there is no definition to remove, leave --undefine-source out")
 	}

@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -65,8 +64,11 @@ type Recoverer struct {
 
 	// Mover makes what carries out or undoes a migration between two daemons.
 	Mover func(src, dst Hypervisor) *Mover
-	// Alive says whether the process of a recorded migration still lives.
-	Alive func(ctx context.Context, id int64) (bool, error)
+	// Claim takes the lock that a living migration of this domain holds; held
+	// says that somebody has it.
+	Claim func(uuid string) (release func() error, held bool, err error)
+	// Limit bounds the work on one finding; 0: unbounded.
+	Limit time.Duration
 }
 
 // Recover looks at everything and returns what it found, in the order in which
@@ -83,6 +85,15 @@ func (r *Recoverer) Recover(ctx context.Context) ([]Finding, error) {
 	out = append(out, r.strayGrants(ctx, records)...)
 	migrations, err := r.migrations(ctx)
 	return append(out, migrations...), err
+}
+
+// limited bounds the work on one finding: one pool or host that hangs must not
+// keep the others from being recovered.
+func (r *Recoverer) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.Limit <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, r.Limit, fmt.Errorf("not done within %s", r.Limit))
 }
 
 // verdict is what is to be done with an attachment, and why.
@@ -112,6 +123,8 @@ func (r *Recoverer) judgeAttachment(a state.Attachment, s sight) verdict {
 }
 
 func (r *Recoverer) attachment(ctx context.Context, a state.Attachment) Finding {
+	ctx, cancel := r.limited(ctx)
+	defer cancel()
 	f := Finding{
 		Kind:    "attachment",
 		Subject: fmt.Sprintf("volume %s/%s for domain %s (disk %s)", a.Pool, a.Volume, a.DomainName, a.Target),
@@ -163,7 +176,9 @@ func (r *Recoverer) strayGrants(ctx context.Context, records []state.Attachment)
 	}
 	var out []Finding
 	for _, name := range r.PoolNames {
+		ctx, cancel := r.limited(ctx)
 		fs, err := r.strayGrantsOf(ctx, name, known)
+		cancel()
 		if err != nil {
 			fs = append(fs, Finding{Kind: "grant", Subject: "pool " + name, Seen: "cannot be looked at",
 				Action: "none", Outcome: Unfinished, Error: err.Error()})
@@ -261,105 +276,4 @@ func (r *Recoverer) do(f Finding, act func() error) Finding {
 	}
 	f.Outcome = Recovered
 	return f
-}
-
-// migrations handles every migration that did not end.
-func (r *Recoverer) migrations(ctx context.Context) ([]Finding, error) {
-	journal := r.Mover(nil, nil).Journal
-	list, err := journal.Migrations(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	var out []Finding
-	for _, m := range list {
-		out = append(out, r.migration(ctx, m))
-	}
-	return out, nil
-}
-
-func (r *Recoverer) migration(ctx context.Context, m state.Migration) Finding {
-	f := Finding{
-		Kind:    "migration",
-		Subject: fmt.Sprintf("domain %s from %s to %s", m.DomainName, m.SourceURI, m.DestURI),
-		Action:  "none", Outcome: Unfinished,
-	}
-	alive, err := r.Alive(ctx, m.ID)
-	if err != nil {
-		f.Seen, f.Error = "whether its command still runs is not known", err.Error()
-		return f
-	}
-	if alive {
-		f.Seen, f.Outcome = fmt.Sprintf("%s, and its command still runs", m.State), Kept
-		return f
-	}
-	var d detail
-	if err := json.Unmarshal(m.Detail, &d); err != nil {
-		f.Seen, f.Error = "its record cannot be read", err.Error()
-		return f
-	}
-	return r.deadMigration(ctx, f, m, d)
-}
-
-func (r *Recoverer) deadMigration(ctx context.Context, f Finding, m state.Migration, d detail) Finding {
-	src, srcErr := r.Dial(ctx, m.SourceURI)
-	if srcErr == nil {
-		defer src.Close()
-	}
-	dst, dstErr := r.Dial(ctx, m.DestURI)
-	if dstErr == nil {
-		defer dst.Close()
-	}
-	mv := r.Mover(src, dst)
-	rec := &record{j: mv.Journal, id: m.ID, d: d}
-
-	if m.State == state.Planned || m.State == state.Preparing || m.State == state.Undoing {
-		// libvirt was never told to migrate, or the guest was already seen to
-		// have stayed.
-		f.Seen, f.Action = fmt.Sprintf("its command died while %s", m.State), "delete the volumes that it made"
-		return r.do(f, func() error { return mv.undo(ctx, rec) })
-	}
-	place, why := judge(look(ctx, src, srcErr, m.DomainUUID), look(ctx, dst, dstErr, m.DomainUUID))
-	switch {
-	case place == AtSource && m.State == state.Moving:
-		f.Seen, f.Action = "its command died, and the guest stayed on the source", "delete the volumes that it made"
-		return r.do(f, func() error { return mv.undo(ctx, rec) })
-	case place == AtDestination:
-		return r.atDestination(ctx, f, mv, rec)
-	case m.State == state.Arrived && place != InFlight && srcErr == nil && dstErr == nil:
-		// Whatever moved or stopped the guest since knows more than this
-		// record: what was copied then may be in use again.
-		f.Seen, f.Action = "the guest had arrived, and is elsewhere or off by now", "close the record; what was copied is not removed"
-		return r.do(f, func() error { return rec.set(ctx, state.Finished) })
-	}
-	f.Seen = fmt.Sprintf("where the guest runs is %s: %s", place, why)
-	f.Error = "nothing was changed: look with `virsh list --all` on both hosts"
-	return f
-}
-
-// atDestination handles a guest that runs on the destination, by this
-// migration or by another one.
-func (r *Recoverer) atDestination(ctx context.Context, f Finding, mv *Mover, rec *record) Finding {
-	ours, err := mv.ours(ctx, rec.d.Plan)
-	switch {
-	case err != nil:
-		f.Seen, f.Error = "the guest runs on the destination", err.Error()
-		return f
-	case ours:
-		f.Seen, f.Action = "the guest has arrived", "finish what was asked for"
-		return r.do(f, func() error { return r.forward(ctx, mv, rec) })
-	}
-	f.Seen, f.Action = "another migration has moved the guest", "delete the volumes that this one made"
-	return r.do(f, func() error { return mv.undo(ctx, rec) })
-}
-
-// forward finishes a migration whose guest has arrived.
-func (r *Recoverer) forward(ctx context.Context, mv *Mover, rec *record) error {
-	warnings, err := mv.Finish(ctx, rec)
-	if err != nil {
-		return err
-	}
-	for _, w := range warnings {
-		mv.Watch.Warn(w)
-	}
-	return nil
 }

@@ -5,16 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/volbridge/volbridge/internal/state"
 	"github.com/volbridge/volbridge/pool"
 )
 
 // undo takes back every step that may have happened, in reverse, and goes on
-// past failures. The caller knows that the guest runs on the source. A failed
-// undo leaves the migration in `undoing`, for recovery to try again.
+// past failures. The caller knows that the guest does not run on the new
+// volumes. A failed undo leaves the migration in `undoing`, for recovery to
+// judge anew.
 func (m *Mover) undo(ctx context.Context, rec *record) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := m.afterwards(ctx)
+	defer cancel()
 	if err := rec.set(ctx, state.Undoing); err != nil {
 		return err
 	}
@@ -27,7 +30,7 @@ func (m *Mover) undo(ctx context.Context, rec *record) error {
 		if steps[i].Status == state.Undo {
 			continue
 		}
-		if err := m.undoStep(ctx, steps[i]); err != nil {
+		if err := m.undoStep(ctx, rec, steps[i]); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -41,12 +44,15 @@ func (m *Mover) undo(ctx context.Context, rec *record) error {
 	return rec.set(ctx, state.Undone)
 }
 
-func (m *Mover) undoStep(ctx context.Context, s state.Step) error {
+func (m *Mover) undoStep(ctx context.Context, rec *record, s state.Step) error {
 	switch s.Kind {
 	case stepCreate:
 		var a createArgs
 		if err := json.Unmarshal(s.Args, &a); err != nil {
 			return fmt.Errorf("read step %d: %w", s.N, err)
+		}
+		if err := m.unnamed(ctx, rec.d, a); err != nil {
+			return err
 		}
 		return m.deleteCreated(ctx, a)
 	case stepMove:
@@ -77,4 +83,33 @@ func (m *Mover) deleteCreated(ctx context.Context, a createArgs) error {
 		}
 		return err == nil, err
 	})
+}
+
+// unnamed refuses to delete a volume that a domain names by now: it holds that
+// domain's disk. A destination that does not answer counts only after a
+// peer-to-peer migration, which can arrive without this process.
+func (m *Mover) unnamed(ctx context.Context, d detail, a createArgs) error {
+	path := ""
+	for _, c := range d.Plan.Copies() {
+		if c.Pool == a.Pool && c.Volume == a.Volume {
+			path = c.Path
+		}
+	}
+	if path == "" {
+		return nil // the plan has no path before libvirt is told any
+	}
+	for _, h := range []Hypervisor{m.Source, m.Dest} {
+		if h == nil {
+			continue
+		}
+		users, err := h.UsersOf(ctx, path)
+		if err != nil && (h == m.Source || d.PeerToPeer) {
+			return fmt.Errorf("whether a domain uses volume %s/%s is not known: %w", a.Pool, a.Volume, err)
+		}
+		if len(users) > 0 {
+			return fmt.Errorf("volume %s/%s is named by domain %s on %s, and stays: delete it with `volbridge volume delete` if it is not needed",
+				a.Pool, a.Volume, strings.Join(users, " and "), h.URI())
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -250,6 +251,9 @@ func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watc
 	complete := func() {
 		d.w.xml[to.name] = call.DestXML
 		d.w.guest[to.name], d.w.guest[d.name] = "running", "stored"
+		if call.Tuning.UndefineSource {
+			d.w.guest[d.name] = ""
+		}
 		for _, v := range d.w.volumes {
 			delete(v.holders, d.name)
 		}
@@ -308,8 +312,14 @@ func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watc
 	return err
 }
 
-func (d *fakeDaemon) UsersOf(context.Context, string, string) (users []string, err error) {
-	return nil, d.w.point(func() error { return nil })
+func (d *fakeDaemon) UsersOf(_ context.Context, path string) (users []string, err error) {
+	err = d.w.point(func() error {
+		if d.w.guest[d.name] != "" && strings.Contains(d.w.xml[d.name], "'"+path+"'") {
+			users = append(users, "web1")
+		}
+		return nil
+	})
+	return users, err
 }
 
 func (d *fakeDaemon) RemoveFile(_ context.Context, path string) error {
@@ -432,7 +442,7 @@ func (w *world) mover(src, dst Hypervisor) *Mover {
 			return out, nil
 		},
 		Journal: w.journal,
-		Lock: func(context.Context, string) (func() error, error) {
+		Lock: func(string) (func() error, error) {
 			return func() error { return nil }, nil
 		},
 		BootID: "boot", Settle: 2 * askAgain, Watch: silent{}, NewID: newTestID,
@@ -467,7 +477,7 @@ func (w *world) recover() ([]Finding, error) {
 		Dial: func(_ context.Context, uri string) (Hypervisor, error) {
 			return &fakeDaemon{w: w, name: uri[len("fake://"):]}, nil
 		},
-		Alive: func(context.Context, int64) (bool, error) { return false, nil },
+		Claim: func(string) (func() error, bool, error) { return func() error { return nil }, false, nil },
 	}
 	return r.Recover(context.Background())
 }

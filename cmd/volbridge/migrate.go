@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,6 +33,11 @@ said before anything is created. After a failure, or Ctrl-C, the guest runs on
 where it was, and what was created is removed.
 
 volbridge and its hook must be installed on the destination.
+
+With plain virsh, never give --copy-storage-all or --copy-storage-inc for a
+domain with a disk in a shared pool: libvirt would copy the volume onto itself
+while the guest writes it, and data would be lost. This command always says
+which disks are copied.
 
 Examples:
 
@@ -181,10 +188,22 @@ func (a *app) mover(h *host, source, dest migrate.Hypervisor) *migrate.Mover {
 		Recognise: func(ctx context.Context, doc *domainxml.Document) (map[string]migrate.Located, error) {
 			return recognise(ctx, doc, h.pools)
 		},
-		Journal: h.store, Lock: lockfile.Acquire, LockDir: h.config.RunDir, BootID: h.bootID,
-		Settle: h.config.Timeouts.Release, Inhibit: a.inhibit, Watch: newProgressLines(a.err),
+		Journal: h.store, Lock: tryLock, LockDir: h.config.RunDir, BootID: h.bootID,
+		Settle: h.config.Timeouts.Release, Limit: h.config.Timeouts.Migrate, Inhibit: a.inhibit, Watch: newProgressLines(a.err),
 		NewID: rand.Text,
 	}
+}
+
+// tryLock takes a lock file unless somebody has it.
+func tryLock(path string) (release func() error, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	release, err = lockfile.TryAcquire(path)
+	if errors.Is(err, lockfile.ErrHeld) {
+		return nil, fmt.Errorf("%w: %w", migrate.ErrLocked, err)
+	}
+	return release, err
 }
 
 func recognise(ctx context.Context, doc *domainxml.Document, pools bridge.Pools) (map[string]migrate.Located, error) {

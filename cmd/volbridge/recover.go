@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/volbridge/volbridge/internal/lockfile"
 	"github.com/volbridge/volbridge/internal/virt"
 	"github.com/volbridge/volbridge/migrate"
 	"github.com/volbridge/volbridge/migrate/daemon"
@@ -31,6 +29,7 @@ Example:
 
 type recoverOptions struct {
 	dryRun     bool
+	abandon    int64         // the number of a migration, 0 for none
 	pendingAge time.Duration // negative: as configured
 }
 
@@ -41,13 +40,14 @@ func recoverCommand(a *app) *cli.Command {
 		Description: recoverHelp,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be done, and change nothing"},
+			&cli.Int64Flag{Name: "abandon", Usage: "close the record of migration `NUMBER`, which cannot be judged, and keep every volume"},
 			&cli.DurationFlag{Name: "pending-older-than", Usage: "take back arrivals that were made ready `TIME` ago and never came; without it, pending_age of the configuration", Value: -1, DefaultText: "pending_age"},
 		},
 		Action: func(c *cli.Context) error {
 			if _, err := arguments(c); err != nil {
 				return err
 			}
-			return a.recover(c.Context, recoverOptions{dryRun: c.Bool("dry-run"), pendingAge: c.Duration("pending-older-than")})
+			return a.recover(c.Context, recoverOptions{dryRun: c.Bool("dry-run"), abandon: c.Int64("abandon"), pendingAge: c.Duration("pending-older-than")})
 		},
 	}
 }
@@ -65,7 +65,7 @@ func (a *app) recover(ctx context.Context, o recoverOptions) (err error) {
 	if r.Local != nil {
 		defer r.Local.Close()
 	}
-	findings, err := r.Recover(ctx)
+	findings, err := findings(ctx, r, o)
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,18 @@ func (a *app) recover(ctx context.Context, o recoverOptions) (err error) {
 	return leftover(findings)
 }
 
+// findings recovers everything, or abandons one migration.
+func findings(ctx context.Context, r *migrate.Recoverer, o recoverOptions) ([]migrate.Finding, error) {
+	if o.abandon == 0 {
+		return r.Recover(ctx)
+	}
+	f, err := r.Abandon(ctx, o.abandon)
+	if err != nil {
+		return nil, err
+	}
+	return []migrate.Finding{f}, nil
+}
+
 func (a *app) recoverer(ctx context.Context, h *host, o recoverOptions) *migrate.Recoverer {
 	r := &migrate.Recoverer{
 		Host: h.self, BootID: h.bootID, PendingAge: h.config.Timeouts.PendingAge, DryRun: o.dryRun, Now: time.Now,
@@ -82,30 +94,31 @@ func (a *app) recoverer(ctx context.Context, h *host, o recoverOptions) *migrate
 		Store: h.store, Release: h.bridge.ReleaseAttachment, LockDomain: h.locks().Domain,
 		Pools: h.pools.Open, PoolNames: h.pools.Names(),
 		Mover: func(src, dst migrate.Hypervisor) *migrate.Mover { return a.mover(h, src, dst) },
-		Alive: func(_ context.Context, id int64) (bool, error) {
-			return alive(filepath.Join(h.config.RunDir, migrate.LockName(id)))
+		Claim: func(uuid string) (func() error, bool, error) {
+			return claim(filepath.Join(h.config.RunDir, migrate.LockName(uuid)))
 		},
+		Limit: h.config.Timeouts.Migrate,
 	}
 	if o.pendingAge >= 0 {
 		r.PendingAge = o.pendingAge
 	}
-	r.Local, r.LocalErr = daemon.Dial(ctx, virt.URI(a.global.Connect, a.getenv))
+	// Not what the environment says: where this host's guests run, only this
+	// host's daemon knows.
+	uri := virt.DefaultURI
+	if a.global.Connect != "" {
+		uri = a.global.Connect
+	}
+	r.Local, r.LocalErr = daemon.Dial(ctx, uri)
 	return r
 }
 
-// alive says whether somebody holds the lock of a migration. A lock file that
-// is gone was on a run directory that a boot has emptied.
-func alive(path string) (bool, error) {
-	release, err := lockfile.TryAcquire(path)
-	switch {
-	case errors.Is(err, lockfile.ErrHeld):
-		return true, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, err
+// claim takes the lock of a domain's migration, or says that somebody has it.
+func claim(path string) (release func() error, held bool, err error) {
+	release, err = tryLock(path)
+	if errors.Is(err, migrate.ErrLocked) {
+		return nil, true, nil
 	}
-	return false, release()
+	return release, false, err
 }
 
 func (a *app) printFindings(findings []migrate.Finding) error {

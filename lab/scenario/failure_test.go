@@ -135,7 +135,7 @@ func TestKilledDirect(t *testing.T) {
 func TestKilledPeerToPeer(t *testing.T) {
 	c := up(t, "")
 	g := c.startFileGuest()
-	r := c.midCopy(g, "--p2p", "--remove-source")
+	r := c.midCopy(g, "--p2p", "--remove-source", "--undefine-source")
 	c.must(r.cmd.Process.Kill())
 	r.ended()
 	if fs := c.recover(c.a); len(fs) != 1 || fs[0].Outcome != "left" {

@@ -119,7 +119,9 @@ func describe(dom *libvirt.Domain) (g migrate.Guest, err error) {
 	if g.LiveXML, err = dom.GetXMLDesc(readable); err != nil {
 		return g, plain(err)
 	}
-	g.Job = jobOf(dom)
+	if g.Job, err = jobOf(dom); err != nil {
+		return g, err
+	}
 	return g, describeDisks(dom, &g)
 }
 

@@ -10,11 +10,12 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"github.com/volbridge/volbridge/domainxml"
+	"github.com/volbridge/volbridge/internal/virt"
 )
 
-// UsersOf names the other domains, running or stored, whose disks or explicit
-// backing chains refer to the file.
-func (d *Daemon) UsersOf(ctx context.Context, path, exceptUUID string) ([]string, error) {
+// UsersOf names the domains, running or stored, whose disks or explicit backing
+// chains refer to the path.
+func (d *Daemon) UsersOf(ctx context.Context, path string) ([]string, error) {
 	return within(ctx, func() ([]string, error) {
 		doms, err := d.conn.ListAllDomains(0)
 		if err != nil {
@@ -23,7 +24,7 @@ func (d *Daemon) UsersOf(ctx context.Context, path, exceptUUID string) ([]string
 		var users []string
 		var errs []error
 		for i := range doms {
-			name, uses, err := refersTo(&doms[i], path, exceptUUID)
+			name, uses, err := refersTo(&doms[i], path)
 			if err != nil {
 				errs = append(errs, err)
 			} else if uses {
@@ -35,19 +36,15 @@ func (d *Daemon) UsersOf(ctx context.Context, path, exceptUUID string) ([]string
 	})
 }
 
-func refersTo(dom *libvirt.Domain, path, exceptUUID string) (name string, uses bool, err error) {
+func refersTo(dom *libvirt.Domain, path string) (name string, uses bool, err error) {
 	if name, err = dom.GetName(); err != nil {
 		return name, false, plain(err)
 	}
-	uuid, err := dom.GetUUIDString()
-	if err != nil {
-		return name, false, plain(err)
-	}
-	if uuid == exceptUUID {
-		return name, false, nil
-	}
 	for _, flags := range []libvirt.DomainXMLFlags{0, libvirt.DOMAIN_XML_INACTIVE} {
 		xml, err := dom.GetXMLDesc(flags)
+		if virt.IsCode(err, libvirt.ERR_NO_DOMAIN) {
+			return name, false, nil // it has gone meanwhile
+		}
 		if err != nil {
 			return name, false, plain(err)
 		}

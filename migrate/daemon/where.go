@@ -7,6 +7,7 @@ import (
 
 	"libvirt.org/go/libvirt"
 
+	"github.com/volbridge/volbridge/internal/virt"
 	"github.com/volbridge/volbridge/migrate"
 )
 
@@ -38,49 +39,59 @@ func whereabouts(dom *libvirt.Domain) (migrate.Whereabouts, error) {
 	if err != nil && !errors.Is(noGuest(err), migrate.ErrNoGuest) {
 		return w, plain(err)
 	}
-	w.State, w.Active, w.Switching = stateWords(state, libvirt.DomainPausedReason(reason))
-	if w.Active {
-		w.Job = jobOf(dom)
+	w.State, w.Switching = stateWords(state, libvirt.DomainPausedReason(reason))
+	// Not from the state: a crashed guest may be kept, with its QEMU and disks.
+	w.Active, err = dom.IsActive()
+	if err != nil && !errors.Is(noGuest(err), migrate.ErrNoGuest) {
+		return w, plain(err)
 	}
-	return w, nil
+	if w.Active {
+		w.Job, err = jobOf(dom)
+	}
+	return w, err
 }
 
 // stateWords translates libvirt's state. A guest that is paused because it is
 // arriving, leaving or starting does not run here (yet, or any more); one that
 // is paused for any other reason lives here.
-func stateWords(s libvirt.DomainState, reason libvirt.DomainPausedReason) (words string, active, switching bool) {
+func stateWords(s libvirt.DomainState, reason libvirt.DomainPausedReason) (words string, switching bool) {
 	switch s {
 	case libvirt.DOMAIN_SHUTOFF:
-		return "shut off", false, false
+		return "shut off", false
 	case libvirt.DOMAIN_CRASHED:
-		return "crashed", false, false
+		return "crashed", false
 	case libvirt.DOMAIN_PAUSED:
 		switch reason {
 		case libvirt.DOMAIN_PAUSED_MIGRATION:
-			return "paused for migration", true, true
+			return "paused for migration", true
 		case libvirt.DOMAIN_PAUSED_STARTING_UP:
-			return "starting up", true, true
+			return "starting up", true
 		case libvirt.DOMAIN_PAUSED_POSTCOPY:
-			return "in post-copy", true, true
+			return "in post-copy", true
 		case libvirt.DOMAIN_PAUSED_POSTCOPY_FAILED:
-			return "stopped by a failed post-copy", true, true
+			return "stopped by a failed post-copy", true
 		}
-		return "paused", true, false
+		return "paused", false
 	case libvirt.DOMAIN_SHUTDOWN:
-		return "shutting down", true, false
+		return "shutting down", false
 	case libvirt.DOMAIN_PMSUSPENDED:
-		return "suspended", true, false
+		return "suspended", false
 	}
-	return "running", true, false
+	return "running", false
 }
 
-// jobOf names the job that runs on the whole domain. A daemon that does not
-// tell has none as far as a migration is concerned: libvirt itself refuses a
-// second one.
-func jobOf(dom *libvirt.Domain) string {
+// jobOf names the job that runs on the whole domain, "" if none. A daemon that
+// cannot tell (its QEMU does not answer) is an error: the job may be the
+// migration whose end is to be known.
+func jobOf(dom *libvirt.Domain) (string, error) {
 	info, err := dom.GetJobStats(0)
-	if err != nil || info.Type == libvirt.DOMAIN_JOB_NONE {
-		return ""
+	switch {
+	case virt.IsCode(err, libvirt.ERR_NO_DOMAIN), virt.IsCode(err, libvirt.ERR_OPERATION_INVALID):
+		return "", nil // it has stopped meanwhile
+	case err != nil:
+		return "", fmt.Errorf("ask for its job: %w", plain(err))
+	case info.Type == libvirt.DOMAIN_JOB_NONE:
+		return "", nil
 	}
 	names := map[libvirt.DomainJobOperationType]string{
 		libvirt.DOMAIN_JOB_OPERATION_MIGRATION_IN:  "incoming migration",
@@ -93,7 +104,7 @@ func jobOf(dom *libvirt.Domain) string {
 		libvirt.DOMAIN_JOB_OPERATION_START:         "start",
 	}
 	if n, ok := names[info.Operation]; ok {
-		return n
+		return n, nil
 	}
-	return "unnamed job"
+	return "unnamed job", nil
 }
