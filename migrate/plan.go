@@ -227,7 +227,7 @@ func planShared(p *Plan, r *Refusal, f Facts, dp DiskPlan) DiskPlan {
 
 // planCopy gives the disk a new volume.
 func planCopy(p *Plan, r *Refusal, f Facts, d domainxml.Disk, dp DiskPlan, to DiskTarget, taken map[string]bool) DiskPlan {
-	dp.Action, dp.Why, dp.Pool = Copy, "copied live into a new volume", to.Pool
+	dp.Action, dp.Why, dp.Pool = Copy, "live, into a new volume", to.Pool
 	view, ok := f.Pools[to.Pool]
 	switch {
 	case !ok:

@@ -260,19 +260,28 @@ func (a *app) printPlan(p migrate.Plan) error {
 	}); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.out)
-	var rows [][]string
 	for _, d := range p.Disks {
-		rows = append(rows, []string{d.Target, string(d.Action), d.From, diskGoal(d), sizeText(d.GuestBytes), d.Why})
-	}
-	if err := a.printTable([]string{"DISK", "ACTION", "FROM", "TO", "SIZE", "WHY"}, rows); err != nil {
-		return err
+		a.printDiskPlan(d)
 	}
 	for _, w := range p.Warnings {
 		a.warn("%s", w)
 	}
 	a.say("\nNothing was changed.")
 	return nil
+}
+
+// printDiskPlan shows one disk, with paths on lines of their own: they are long.
+func (a *app) printDiskPlan(d migrate.DiskPlan) {
+	size := ""
+	if d.GuestBytes > 0 {
+		size = ", " + sizeText(d.GuestBytes)
+	}
+	fmt.Fprintf(a.out, "\n%s  %s (%s%s)\n", d.Target, d.Action, d.Why, size)
+	for _, line := range [][2]string{{"from", d.From}, {"to", diskGoal(d)}} {
+		if line[1] != "" && (d.Action == migrate.Copy || line[0] == "from") {
+			fmt.Fprintf(a.out, "     %-5s%s\n", line[0], printable(line[1]))
+		}
+	}
 }
 
 // diskGoal is where a disk is afterwards.
