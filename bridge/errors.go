@@ -3,7 +3,6 @@ package bridge
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/volbridge/volbridge/pool"
 )
@@ -26,34 +25,10 @@ func diskError(d Disk, domain string, err error) error {
 	return fmt.Errorf("disk %s of domain %s: %w", d.Target, domain, err)
 }
 
-// heldError adds to a refused grant what a person can do about it.
-type heldError struct {
-	*pool.HeldError
-	self pool.Host
-}
-
-func (e *heldError) Error() string { return e.HeldError.Error() + ": " + e.remedy() }
-
-// Unwrap lets errors.As find the *pool.HeldError.
-func (e *heldError) Unwrap() error { return e.HeldError }
-
-func (e *heldError) remedy() string {
-	var others []string
-	for _, h := range e.Holders {
-		if h.Host == e.self {
-			return fmt.Sprintf("stop domain %s here first; if it does not run, run \"volbridge recover\"", h.Owner.Name)
-		}
-		others = append(others, h.Host.Name)
-	}
-	where := strings.Join(others, " and ")
-	return fmt.Sprintf("stop or migrate the guest that runs on %s first; if none runs there, run \"volbridge recover\" on %s",
-		where, where)
-}
-
-// holds says whether one of the holders is this host.
+// holds says whether one of the holders is this host, or has its id.
 func holds(holders []pool.Holder, host pool.Host) bool {
 	for _, h := range holders {
-		if h.Host == host {
+		if h.Host.ID == host.ID {
 			return true
 		}
 	}

@@ -235,10 +235,13 @@ func (b fakeBackend) Grant(_ context.Context, r pool.GrantRequest) (c pool.Conne
 			return err
 		}
 		if in := r.Conflicts(v.holders); len(in) > 0 {
-			return &pool.HeldError{Pool: b.name, Volume: r.Volume, Holders: in}
+			return &pool.HeldError{Pool: b.name, Volume: r.Volume, Holders: in, Request: &r}
 		}
-		if !slices.ContainsFunc(v.holders, func(h pool.Holder) bool { return h.Host == r.Host }) {
-			v.holders = append(v.holders, pool.Holder{Host: r.Host, Owner: r.Owner, Mode: r.Mode})
+		i := slices.IndexFunc(v.holders, func(h pool.Holder) bool { return h.Host.ID == r.Host.ID })
+		if i < 0 {
+			v.holders = append(v.holders, pool.Holder{Host: r.Host, Owner: r.Owner, Mode: r.Mode, BootID: r.BootID})
+		} else {
+			v.holders[i].Host, v.holders[i].BootID = r.Host, r.BootID
 		}
 		c = b.conn(r.Volume, v)
 		return nil
@@ -249,7 +252,8 @@ func (b fakeBackend) Grant(_ context.Context, r pool.GrantRequest) (c pool.Conne
 	return c, err
 }
 
-func (b fakeBackend) Revoke(_ context.Context, name string, host pool.Host) error {
+func (b fakeBackend) Revoke(_ context.Context, r pool.RevokeRequest) error {
+	name, host := r.Volume, r.Host
 	return b.w.step("revoke "+name, func() error {
 		v, err := b.find(name)
 		if err != nil {
@@ -258,7 +262,12 @@ func (b fakeBackend) Revoke(_ context.Context, name string, host pool.Host) erro
 		if b.w.devices[host.Name+":"+LinkDir+b.name+"/"+name] {
 			b.w.breaks("%s revoked from %s while its device is there", name, host.Name)
 		}
-		v.holders = slices.DeleteFunc(v.holders, func(h pool.Holder) bool { return h.Host == host })
+		for _, h := range v.holders {
+			if h.Host.ID == host.ID && !r.Covers(h.BootID) {
+				return pool.ErrOtherBoot
+			}
+		}
+		v.holders = slices.DeleteFunc(v.holders, func(h pool.Holder) bool { return h.Host.ID == host.ID })
 		return nil
 	})
 }

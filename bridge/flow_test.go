@@ -76,15 +76,17 @@ func TestStartRefusedBeforeAnythingIsGranted(t *testing.T) {
 		want     []string
 	}{
 		"file": {disk("vda", "fast", "a", 0), []string{"type='file'|<source file='/x.qcow2'/>"},
-			[]string{"disk vda of domain web1", `type='file' source "/x.qcow2"`, "fast/a is block device /dev/volbridge/fast/a", "volbridge domain adopt web1"}},
+			[]string{"disk vda of domain web1", "no longer on volume fast/a", "file /x.qcow2", "volbridge domain forget web1 vda"}},
 		"link as file": {"", []string{"type='file'|<source file='/dev/volbridge/fast/a'/>"}, []string{"write <disk type='block'>"}},
 		"volume":       {"", []string{"type='volume'|<source pool='fast' volume='a'/>"}, []string{"type='volume' fast/a", "adopt"}},
-		"other path":   {disk("vda", "fast", "a", 0), []string{"type='block'|<source dev='/dev/sdx'/>"}, []string{"/dev/sdx"}},
-		"pool of the metadata": {disk("vda", "gone", "a", 0), []string{"type='block'|<source dev='/dev/sdx'/>"},
+		"other path":   {disk("vda", "fast", "a", 0), []string{"type='block'|<source dev='/dev/sdx'/>"}, []string{"no longer on volume fast/a", "block /dev/sdx"}},
+		"path of another host": {disk("vda", "fast", "a", 0), []string{foreign},
+			[]string{"fast/a is block device /dev/volbridge/fast/a", "virsh edit", "volbridge domain forget web1 vda"}},
+		"pool of the metadata": {disk("vda", "gone", "a", 0), []string{block("gone/a")},
 			[]string{"disk vda of domain web1: on host kvm01: pool \"gone\""}},
 		"path of a pool that is not here": {disk("vda", "fast", "a", 0), []string{block("gone/a")},
-			[]string{"source /dev/volbridge/gone/a is not volume fast/a"}},
-		"volume gone": {disk("vda", "fast", "nope", 0), []string{"type='block'|<source dev='/dev/sdx'/>"}, []string{"no such volume"}},
+			[]string{"no longer on volume fast/a", "block /dev/volbridge/gone/a"}},
+		"volume gone": {disk("vda", "fast", "nope", 0), []string{block("fast/nope")}, []string{"no such volume"}},
 		"too small": {disk("vda", "fast", "a", 17*mib), []string{block("fast/a")},
 			[]string{"volume fast/a has 16777216 bytes, but the guest's disk has 17825792"}},
 		"one of two": {"", []string{block("fast/b"), "type='volume'|<source pool='fast' volume='a'/>"}, []string{"disk vdb"}},
@@ -122,7 +124,7 @@ func TestVolumeOnTwoHostsIsRefused(t *testing.T) {
 	for _, other := range []string{uuid1, uuid2} {
 		err := two.Start(t.Context(), domain(t, other, "", block("fast/a"), block("fast/b")))
 		wantError(t, err, "disk vda of domain web"+other[:1], "fast/a is held by host kvm01 for domain web1",
-			"stop or migrate the guest that runs on kvm01 first", "\"volbridge recover\" on kvm01")
+			"stop or migrate the domain there", "`volbridge recover` there", "`volbridge volume revoke fast/a --help`")
 		var held *pool.HeldError
 		if !errors.As(err, &held) {
 			t.Errorf("%v is no HeldError", err)
@@ -348,7 +350,7 @@ func TestArrivalRewritesDisks(t *testing.T) {
 	w := newWorld(t, "fast/a", "fast/b", "fast/c")
 	h := w.host("kvm02")
 	doc := domain(t, uuid1, disk("vda", "fast", "a", 10*mib+512),
-		"type='file'|<driver name='qemu' type='qcow2'/><source file='/x.qcow2'/>",
+		foreign,
 		"type='volume'|<source pool='fast' volume='b'/>",
 		"type='file'|<source file='/other.img'/>",
 		strings.ReplaceAll(sliced, "web1", "c"))
@@ -375,7 +377,7 @@ func TestArrivalOfEncryptedDiskIsRefusedAndUndone(t *testing.T) {
 	w := newWorld(t, "fast/a")
 	h := w.host("kvm02")
 	_, err := h.Arrive(t.Context(), domain(t, uuid1, disk("vda", "fast", "a", 0),
-		"type='file'|<source file='/x'><encryption format='luks'><secret type='passphrase' uuid='"+uuid2+"'/></encryption></source>"))
+		"type='block'|<source dev='/dev/volbridge/fast/a'><encryption format='luks'><secret type='passphrase' uuid='"+uuid2+"'/></encryption></source>"))
 	wantError(t, err, "encryption")
 	h.wantDisk(uuid1, "fast/a", "")
 }
@@ -389,7 +391,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("%q, %v; want nothing to change", xml, err)
 	}
 	h.wantDisk(uuid1, "fast/a", state.Held)
-	old := domain(t, uuid1, disk("vda", "fast", "a", 0)+"<volbridge:arrival token='old'/>", "type='block'|<source dev='/dev/sdx'/>")
+	old := domain(t, uuid1, disk("vda", "fast", "a", 0)+"<volbridge:arrival token='old'/>", foreign)
 	xml, err = h.Restore(t.Context(), old)
 	if err != nil {
 		t.Fatal(err)

@@ -28,13 +28,8 @@ func (b *Bridge) Release(ctx context.Context, domainUUID string, doc *domainxml.
 	if doc != nil {
 		records = append(records, b.unrecorded(ctx, doc, records)...)
 	}
-	for i := range records {
-		records[i].Phase, records[i].Arrival = state.Releasing, ""
-	}
-	if len(records) > 0 {
-		if err := b.Store.UpdateAll(ctx, records); err != nil {
-			return err
-		}
+	if err := b.intend(ctx, records); err != nil {
+		return err
 	}
 	err = each(len(records), b.parallel(), func(i int) error {
 		return left(attachmentError(records[i], b.finish(ctx, records[i])))
@@ -56,12 +51,31 @@ func attachmentError(a state.Attachment, err error) error {
 
 // giveBack records the intent and finishes it.
 func (b *Bridge) giveBack(ctx context.Context, a state.Attachment) error {
-	a.Phase, a.Arrival = state.Releasing, ""
-	if err := b.Store.Update(ctx, a); err != nil {
+	if err := b.intend(ctx, []state.Attachment{a}); err != nil {
 		return err
 	}
 	return b.finish(ctx, a)
 }
+
+// intend records that attachments are to be released. One from before the last
+// boot stays as it is: it cannot be mistaken for anything else, and its boot id
+// says which grant is ours until that is returned.
+func (b *Bridge) intend(ctx context.Context, records []state.Attachment) error {
+	var now []state.Attachment
+	for _, a := range records {
+		if !b.fromBefore(a) {
+			a.Phase, a.Arrival = state.Releasing, ""
+			now = append(now, a)
+		}
+	}
+	if len(now) == 0 {
+		return nil
+	}
+	return b.Store.UpdateAll(ctx, now)
+}
+
+// fromBefore says whether a record is from before the last boot.
+func (b *Bridge) fromBefore(a state.Attachment) bool { return a.BootID != "" && a.BootID != b.BootID }
 
 // finish takes device and grant away unless something else on this host uses
 // the volume, and forgets the record.
@@ -117,7 +131,23 @@ func (b *Bridge) takeAway(ctx context.Context, a state.Attachment) error {
 			return err
 		}
 	}
-	return backend.Revoke(ctx, a.Volume, b.Host)
+	return b.revoke(ctx, backend, a)
+}
+
+// revoke returns the grant of this boot or of the record's. One of another boot
+// is none of ours: it stays, and nothing is left to do here.
+func (b *Bridge) revoke(ctx context.Context, backend pool.Backend, a state.Attachment) error {
+	r := pool.RevokeRequest{Volume: a.Volume, Host: b.Host, BootIDs: []string{b.BootID}}
+	if b.fromBefore(a) {
+		r.BootIDs = append(r.BootIDs, a.BootID)
+	}
+	err := backend.Revoke(ctx, r)
+	if !errors.Is(err, pool.ErrOtherBoot) {
+		return err
+	}
+	b.log().WithError(err).Warnf("volume %s/%s is not returned: a host with the id of this one (%s) holds it, perhaps a clone",
+		a.Pool, a.Volume, b.Host.ID)
+	return nil
 }
 
 func (b *Bridge) detach(ctx context.Context, conn blockdev.Connection) error {
@@ -168,7 +198,7 @@ func (b *Bridge) orphan(ctx context.Context, doc *domainxml.Document, d Disk) (s
 		return state.Attachment{}, false, err
 	}
 	for _, h := range holders {
-		if h.Host == b.Host && h.Owner.UUID == doc.UUID() {
+		if h.Host.ID == b.Host.ID && h.BootID == b.BootID && h.Owner.UUID == doc.UUID() {
 			a := state.Attachment{DomainUUID: doc.UUID(), DomainName: doc.Name(), Target: d.Target,
 				Pool: d.Pool, Volume: d.Volume, Mode: string(h.Mode), Path: d.XML.Source}
 			_, _, err := b.Store.Claim(ctx, a)

@@ -23,13 +23,13 @@ type Store interface {
 
 // claim records the intent for all disks. A record of this boot that says the
 // domain has the disk stays as it is until the end, so that a failure finds it
-// unchanged.
+// unchanged; one from before the last boot until the pool has granted anew.
 func (b *Bridge) claim(ctx context.Context, jobs []*job) error {
 	list := make([]state.Attachment, len(jobs))
 	var again []state.Attachment
 	for i, j := range jobs {
 		list[i] = j.record(state.Attaching)
-		if j.prior != nil && !b.kept(j.prior) {
+		if j.prior != nil && !b.kept(j.prior) && !b.fromBefore(*j.prior) {
 			again = append(again, list[i])
 		}
 	}

@@ -48,11 +48,15 @@ func (b *Bridge) kept(a *state.Attachment) bool {
 	return a != nil && a.BootID == b.BootID && (a.Phase == state.Held || a.Phase == state.Pending)
 }
 
-// record is the attachment of the job in a phase.
+// record is the attachment of the job in a phase. A record that was there names
+// the boot of the grant until a new one is sure.
 func (j *job) record(phase state.Phase) state.Attachment {
 	a := state.Attachment{
 		DomainUUID: j.owner.UUID, DomainName: j.owner.Name, Target: j.disk.Target,
 		Pool: j.disk.Pool, Volume: j.disk.Volume, Mode: string(j.mode), Phase: phase,
+	}
+	if j.prior != nil {
+		a.BootID = j.prior.BootID
 	}
 	if phase != state.Attaching {
 		a.Path, a.Arrival = j.conn.Path, j.arrival
@@ -70,6 +74,12 @@ func (b *Bridge) attach(ctx context.Context, j *job) (err error) {
 	defer func() { err = errors.Join(err, unlock()) }()
 	if err := b.grant(ctx, j); err != nil {
 		return err
+	}
+	if j.prior != nil && b.fromBefore(*j.prior) {
+		// Only now, for until then the old boot id said which grant is ours.
+		if err := b.Store.Update(ctx, j.record(state.Attaching)); err != nil {
+			return err
+		}
 	}
 	transport, err := b.Devices.For(j.conn.Protocol)
 	if err != nil {
@@ -99,11 +109,11 @@ func (j *job) verified(path string, sizeBytes int64) error {
 func (b *Bridge) grant(ctx context.Context, j *job) error {
 	j.granted = true
 	path := j.conn.Path
-	conn, err := j.backend.Grant(ctx, pool.GrantRequest{Volume: j.disk.Volume, Host: b.Host, Owner: j.owner, Mode: j.mode})
+	conn, err := j.backend.Grant(ctx, b.request(j))
 	var held *pool.HeldError
 	if errors.As(err, &held) {
 		j.granted, j.refused = false, held.Holders
-		return &heldError{held, b.Host}
+		return err
 	}
 	if err != nil {
 		return err
@@ -112,4 +122,14 @@ func (b *Bridge) grant(ctx context.Context, j *job) error {
 		return fmt.Errorf("the path of volume %s/%s changed from %s to %s: repeat the command", j.disk.Pool, j.disk.Volume, path, conn.Path)
 	}
 	return nil
+}
+
+// request is what the pool is asked for the job. The boot that this host's own
+// record names tells its grant from before a reboot from one of a clone.
+func (b *Bridge) request(j *job) pool.GrantRequest {
+	r := pool.GrantRequest{Volume: j.disk.Volume, Host: b.Host, BootID: b.BootID, Owner: j.owner, Mode: j.mode}
+	if j.prior != nil {
+		r.PriorBootID = j.prior.BootID
+	}
+	return r
 }

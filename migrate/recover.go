@@ -207,7 +207,7 @@ func (r *Recoverer) strayGrantsOf(ctx context.Context, name string, known map[st
 			return out, err
 		}
 		for _, h := range holders {
-			if h.Host == r.Host {
+			if h.Host.ID == r.Host.ID {
 				out = append(out, r.strayGrant(ctx, name, v.Name, h))
 			}
 		}
@@ -229,6 +229,13 @@ func (r *Recoverer) strayGrant(ctx context.Context, poolName, volume string, h p
 	case s.w.Active:
 		f.Seen = "no record explains it, but the domain is active here"
 		f.Outcome = Kept
+		return f
+	}
+	if h.BootID != r.BootID {
+		f.Seen = "no record explains it, the domain is not active here, and it is from another boot of a host with the id of this one: " +
+			"of this host before its last boot, or of a clone"
+		f.Action = fmt.Sprintf("none; if no other host is a clone of this one, return it with `volbridge volume revoke %s/%s --host %s`",
+			poolName, volume, h.Host.Name)
 		return f
 	}
 	f.Seen, f.Action = "no record explains it, and the domain is not active here", "detach the device and return the grant"

@@ -123,9 +123,9 @@ func (p fakePool) Grant(_ context.Context, r pool.GrantRequest) (pool.Connection
 	return p.Connection(context.Background(), r.Volume, r.Host)
 }
 
-func (p fakePool) Revoke(_ context.Context, volume string, h pool.Host) error {
-	if v, ok := p.w.volumes[volume]; ok {
-		delete(v.holders, h.Name)
+func (p fakePool) Revoke(_ context.Context, r pool.RevokeRequest) error {
+	if v, ok := p.w.volumes[r.Volume]; ok {
+		delete(v.holders, r.Host.Name)
 	}
 	return nil
 }

@@ -26,6 +26,17 @@
 // handover does not let a cold start run beside the source; and a request
 // never changes what other hosts hold. Two owners on one host tolerate each
 // other only as two Multi holders do. GrantRequest.Conflicts is this rule.
+//
+// # Which host is which
+//
+// A host is its id; the name is for people and may change while a guest runs.
+// But ids get copied: with a machine's image, with its configuration. So each
+// grant carries the boot in which it was made. A holder with the id of the host
+// that asks is that host only if it holds from this boot, or from the boot that
+// the host's own record of the attachment names: after a reboot a domain starts
+// again beside nobody but itself. Any other holder with the same id may be a
+// clone of this host. It stands in the way in every mode, Handover and Multi
+// too, and what it holds is not taken from it by Revoke with boot ids.
 package pool
 
 import (
@@ -49,8 +60,8 @@ const (
 
 // Host is a machine that asks for access.
 type Host struct {
-	Name string // the kernel's host name, or host_name of the configuration; shown to people
-	ID   string // unique and stable across boots; two hosts are the same only when both fields are equal
+	Name string // the kernel's host name, or host_name of the configuration; shown to people, and may change
+	ID   string // unique and stable across boots: this alone is the host
 }
 
 // Owner is the domain on whose behalf a host asks.
@@ -86,6 +97,21 @@ type GrantRequest struct {
 	Host   Host
 	Owner  Owner
 	Mode   AccessMode
+	// BootID is the boot of the host in which it asks.
+	BootID string
+	// PriorBootID is the boot that the host's own record of the same
+	// attachment names; empty if there is none.
+	PriorBootID string
+}
+
+// RevokeRequest asks that Host may no longer reach the volume.
+type RevokeRequest struct {
+	Volume string
+	Host   Host
+	// BootIDs are the boots whose grant is meant; one of another boot may be
+	// of a clone. Empty: of whatever boot, for who knows that no host with
+	// this id uses the volume.
+	BootIDs []string
 }
 
 // Holder is one host that may reach a volume now, for one owner; a host that
@@ -95,6 +121,9 @@ type Holder struct {
 	Owner Owner
 	Mode  AccessMode
 	Since time.Time
+	// BootID is the boot in which the host asked last. All that one host holds
+	// of a volume has the same.
+	BootID string
 }
 
 // Connection says how a host reaches a volume; package blockdev does it.
@@ -119,16 +148,18 @@ type Backend interface {
 	// of which it could read everything.
 	List(ctx context.Context) ([]Volume, error)
 
-	// Grant lets the host reach the volume and says how. It is idempotent.
+	// Grant lets the host reach the volume and says how. It is idempotent: a
+	// repeated grant stores the mode, the host's name and its boot anew.
 	// After an error other than *HeldError the grant may or may not exist:
 	// repeat the call, or Revoke. *HeldError means that nothing was changed.
 	Grant(ctx context.Context, r GrantRequest) (Connection, error)
 
-	// Revoke ends the host's access, for all owners. It is idempotent: revoking what is not
-	// granted, or of a volume that is gone, succeeds. The caller has detached
-	// the device where the transport asks for that first. After an error the
-	// grant may or may not exist: repeat the call.
-	Revoke(ctx context.Context, volume string, host Host) error
+	// Revoke ends the host's access, for all owners. It is idempotent: revoking
+	// what is not granted, or of a volume that is gone, succeeds. A grant of
+	// another boot than those asked for stays and gives ErrOtherBoot. The
+	// caller has detached the device where the transport asks for that first.
+	// After any other error the grant may or may not exist: repeat the call.
+	Revoke(ctx context.Context, r RevokeRequest) error
 
 	// Holders lists who may reach the volume, sorted by host name and owner.
 	// It may show a request that is just being refused.

@@ -21,9 +21,11 @@ func (r GrantRequest) Conflicts(holders []Holder) []Holder {
 }
 
 func (r GrantRequest) tolerates(h Holder) bool {
-	sameHost, sameOwner := h.Host == r.Host, h.Owner.UUID == r.Owner.UUID
+	sameHost, sameOwner := r.same(h), h.Owner.UUID == r.Owner.UUID
 	bothMulti := r.Mode == Multi && h.Mode == Multi
 	switch {
+	case r.otherBoot(h):
+		return false
 	case sameHost && sameOwner:
 		return true
 	case sameHost:
@@ -35,11 +37,39 @@ func (r GrantRequest) tolerates(h Holder) bool {
 	}
 }
 
+// same says whether the holder is the host that asks, in this boot or in the
+// one that its own record names.
+func (r GrantRequest) same(h Holder) bool {
+	return h.Host.ID == r.Host.ID &&
+		(h.BootID == r.BootID || r.PriorBootID != "" && h.BootID == r.PriorBootID)
+}
+
+// otherBoot says whether the holder has the id of the host that asks and yet
+// may be another machine.
+func (r GrantRequest) otherBoot(h Holder) bool { return h.Host.ID == r.Host.ID && !r.same(h) }
+
+// Covers says whether a grant of this boot is meant.
+func (r RevokeRequest) Covers(bootID string) bool {
+	return len(r.BootIDs) == 0 || slices.Contains(r.BootIDs, bootID)
+}
+
+// Validate refuses a request for a host that cannot be told from others, or
+// for a boot without an id.
+func (r RevokeRequest) Validate() error {
+	if slices.Contains(r.BootIDs, "") {
+		return fmt.Errorf("revoke from host %s: a boot id is empty", r.Host.Name)
+	}
+	return r.Host.Validate()
+}
+
 // Validate refuses a request that lacks something that the rules need.
 func (r GrantRequest) Validate() error {
 	var wrong []error
 	if err := r.Host.Validate(); err != nil {
 		wrong = append(wrong, err)
+	}
+	if r.BootID == "" {
+		wrong = append(wrong, errors.New("the boot id is missing"))
 	}
 	if r.Owner.UUID == "" {
 		wrong = append(wrong, errors.New("the owner has no UUID"))
@@ -50,8 +80,8 @@ func (r GrantRequest) Validate() error {
 	return errors.Join(wrong...)
 }
 
-// Validate refuses a host without a name or an id: it could not be told from
-// others.
+// Validate refuses a host without an id, which could not be told from others,
+// or without a name, which people could not.
 func (h Host) Validate() error {
 	if h.Name == "" || h.ID == "" {
 		return fmt.Errorf("host %q with id %q needs both a name and an id", h.Name, h.ID)

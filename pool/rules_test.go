@@ -17,7 +17,7 @@ var (
 )
 
 func TestConflicts(t *testing.T) {
-	holder := func(h Host, o Owner, m AccessMode) Holder { return Holder{Host: h, Owner: o, Mode: m} }
+	holder := func(h Host, o Owner, m AccessMode) Holder { return Holder{Host: h, Owner: o, Mode: m, BootID: "b"} }
 	for _, c := range []struct {
 		name    string
 		has     Holder
@@ -45,7 +45,7 @@ func TestConflicts(t *testing.T) {
 		{"multi beside another's exclusive on this host", holder(h1, d1, Exclusive), h1, d2, Multi, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := GrantRequest{Volume: "v", Host: c.host, Owner: c.owner, Mode: c.mode}.Conflicts([]Holder{c.has})
+			got := GrantRequest{Volume: "v", Host: c.host, BootID: "b", Owner: c.owner, Mode: c.mode}.Conflicts([]Holder{c.has})
 			if refused := len(got) > 0; refused != c.refused {
 				t.Errorf("refused: %v, want %v", refused, c.refused)
 			}
@@ -90,12 +90,12 @@ func TestNoTwoOwnersUnlessMulti(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	good := GrantRequest{Volume: "v", Host: h1, Owner: d1, Mode: Multi}
+	good := GrantRequest{Volume: "v", Host: h1, BootID: "b", Owner: d1, Mode: Multi}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
 	err := GrantRequest{Mode: "share"}.Validate()
-	for _, part := range []string{"needs both a name and an id", "the owner has no UUID", `unknown access mode "share"`} {
+	for _, part := range []string{"needs both a name and an id", "the owner has no UUID", "the boot id is missing", `unknown access mode "share"`} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not say %q", err, part)
 		}
@@ -104,10 +104,11 @@ func TestValidate(t *testing.T) {
 
 func TestHeldErrorSaysWhoAndWhatToDo(t *testing.T) {
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	err := &HeldError{Pool: "p", Volume: "v", Holders: []Holder{{h1, d1, Exclusive, since}, {h2, d1, Handover, since}}}
+	err := &HeldError{Pool: "p", Volume: "v", Holders: []Holder{{h1, d1, Exclusive, since, "b"}, {h2, d1, Handover, since, "c"}}}
 	want := "volume p/v is held by host kvm01 for domain one (exclusive, since 2026-01-02 03:04:05)" +
 		" and host kvm02 for domain one (handover, since 2026-01-02 03:04:05);" +
-		" stop or migrate the domain there, or run `volbridge recover` on that host if it no longer runs"
+		" stop or migrate the domain there; if it does not run, run `volbridge recover` there;" +
+		" if that host is dead, see `volbridge volume revoke p/v --help`"
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
 		t.Error(diff)
 	}
@@ -118,5 +119,27 @@ func TestSortHolders(t *testing.T) {
 	SortHolders(got)
 	if diff := cmp.Diff([]Holder{{Host: h1, Owner: d1}, {Host: h1, Owner: d2}, {Host: twin}, {Host: h2}}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestHeldErrorOfThisHostAndOfAClone(t *testing.T) {
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	r := GrantRequest{Volume: "v", Host: h1, BootID: "now", PriorBootID: "before", Owner: d1, Mode: Exclusive}
+	for boot, want := range map[string]string{
+		"now": "volume p/v is held by host kvm01 for domain two (exclusive, since 2026-01-02 03:04:05); " +
+			"stop domain two here first; if it does not run, run `volbridge recover`",
+		"before": "volume p/v is held by host kvm01 for domain two (exclusive, since 2026-01-02 03:04:05); " +
+			"stop domain two here first; if it does not run, run `volbridge recover`",
+		"other": "volume p/v is held by host kvm01 (which has the same id as this host, but another boot: " +
+			"is one a clone of the other? if it is this host before its last boot, run `volbridge recover`) " +
+			"for domain two (exclusive, since 2026-01-02 03:04:05)",
+	} {
+		err := &HeldError{Pool: "p", Volume: "v", Holders: []Holder{{h1, d2, Exclusive, since, boot}}, Request: &r}
+		if diff := cmp.Diff(want, err.Error()); diff != "" {
+			t.Errorf("%s: %s", boot, diff)
+		}
+		if len(err.Error()) > 400 {
+			t.Errorf("%d bytes", len(err.Error()))
+		}
 	}
 }

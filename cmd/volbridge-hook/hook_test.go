@@ -49,12 +49,12 @@ func TestSixteenDisks(t *testing.T) {
 func (r *rig) other(volume, owner string) (release func()) {
 	r.Helper()
 	host := pool.Host{Name: "kvm09", ID: "nine"}
-	_, err := r.backend.Grant(r.Context(), pool.GrantRequest{Volume: volume, Host: host, Owner: pool.Owner{UUID: owner, Name: "web1"}, Mode: pool.Exclusive})
+	_, err := r.backend.Grant(r.Context(), pool.GrantRequest{Volume: volume, Host: host, BootID: "boot-9", Owner: pool.Owner{UUID: owner, Name: "web1"}, Mode: pool.Exclusive})
 	if err != nil {
 		r.Fatal(err)
 	}
 	return func() {
-		if err := r.backend.Revoke(context.Background(), volume, host); err != nil {
+		if err := r.backend.Revoke(context.Background(), pool.RevokeRequest{Volume: volume, Host: host}); err != nil {
 			r.Error(err)
 		}
 	}

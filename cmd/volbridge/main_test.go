@@ -101,7 +101,7 @@ func grant(ts *testscript.TestScript, neg bool, args []string) {
 	b, err := c.OpenPools(bridge.ErrNoPool).Open("fast")
 	ts.Check(err)
 	_, err = b.Grant(context.Background(), pool.GrantRequest{
-		Volume: args[0], Mode: pool.Exclusive,
+		Volume: args[0], Mode: pool.Exclusive, BootID: "boot-of-" + args[1],
 		Host:  pool.Host{Name: args[1], ID: "id-of-" + args[1]},
 		Owner: pool.Owner{Name: args[2], UUID: "5b7e8b0a-3f2d-4a0e-9d6c-0123456789ab"},
 	})

@@ -184,7 +184,7 @@ func (s *session) afterResize(ctx context.Context, b pool.Backend, ref volumeRef
 	}
 	todo := []string{}
 	for _, h := range holders {
-		if h.Host != self {
+		if h.Host.ID != self.ID {
 			todo = append(todo, fmt.Sprintf("on host %s run 'volbridge volume resize %s --size %s' again: domain %s has it there",
 				h.Host.Name, ref, units.FormatSize(sizeBytes), h.Owner.Name))
 		}

@@ -19,7 +19,7 @@ func TestGrantedVolumeCanBeAttached(t *testing.T) {
 	b := newPool(t)
 	b.name = "test-" + strings.ToLower(rand.Text())
 	v := b.mustCreate(t, "a+b_c.d-e=f@g:h")
-	c, err := b.Grant(t.Context(), pool.GrantRequest{Volume: v.Name, Host: kvm01, Owner: dom1, Mode: pool.Exclusive})
+	c, err := b.Grant(t.Context(), pool.GrantRequest{Volume: v.Name, Host: kvm01, BootID: "boot-1", Owner: dom1, Mode: pool.Exclusive})
 	must(t, err)
 	host := blockdev.System()
 	t.Cleanup(func() {
@@ -41,5 +41,5 @@ func TestGrantedVolumeCanBeAttached(t *testing.T) {
 	if d, err = blockdev.Grow(t.Context(), host, c); err != nil || d.SizeBytes != bigger.SizeBytes {
 		t.Errorf("grown: %+v, %v", d, err)
 	}
-	must(t, blockdev.Detach(t.Context(), host, c), b.Revoke(t.Context(), v.Name, kvm01), b.Delete(t.Context(), v.Name, ""))
+	must(t, blockdev.Detach(t.Context(), host, c), b.Revoke(t.Context(), pool.RevokeRequest{Volume: v.Name, Host: kvm01}), b.Delete(t.Context(), v.Name, ""))
 }

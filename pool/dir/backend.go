@@ -84,8 +84,8 @@ func (b *backend) Grant(ctx context.Context, r pool.GrantRequest) (pool.Connecti
 }
 
 // Revoke implements pool.Backend.
-func (b *backend) Revoke(ctx context.Context, name string, host pool.Host) error {
-	return run(ctx, b, "revoke", name, func(ctx context.Context) error { return b.revoke(ctx, name, host) })
+func (b *backend) Revoke(ctx context.Context, r pool.RevokeRequest) error {
+	return run(ctx, b, "revoke", r.Volume, func(ctx context.Context) error { return b.revoke(ctx, r) })
 }
 
 // Holders implements pool.Backend.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/volbridge/volbridge/pool"
 )
@@ -52,7 +53,14 @@ func (b *backend) announce(ctx context.Context, root *os.Root, f *folder, r pool
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := writeJSON(grants, name, before.with(r, b.now())); err != nil {
+	write := writeJSON
+	if first {
+		write = linkJSON // never over what a clone writes at the same moment
+	}
+	if err := write(grants, name, before.with(r, b.now())); err != nil {
+		if judged := b.judge(grants, r); errors.Is(err, fs.ErrExist) && judged != nil {
+			return judged
+		}
 		return explain(err)
 	}
 	if err = b.judge(grants, r); err == nil {
@@ -79,7 +87,7 @@ func (b *backend) judge(grants *os.Root, r pool.GrantRequest) error {
 		return err
 	}
 	if others := r.Conflicts(holders); len(others) > 0 {
-		return &pool.HeldError{Pool: b.name, Volume: r.Volume, Holders: others}
+		return &pool.HeldError{Pool: b.name, Volume: r.Volume, Holders: others, Request: &r}
 	}
 	return nil
 }
@@ -92,10 +100,10 @@ func dropFile(root *os.Root, name string) error {
 	return errors.Join(err, syncDir(root))
 }
 
-// revoke needs neither volume.json nor a grant that can be read: whose grant a
-// file is, its name says.
-func (b *backend) revoke(ctx context.Context, name string, host pool.Host) (err error) {
-	if err := host.Validate(); err != nil {
+// revoke needs no volume.json.
+func (b *backend) revoke(ctx context.Context, r pool.RevokeRequest) (err error) {
+	name := r.Volume
+	if err := r.Validate(); err != nil {
 		return err
 	}
 	root, err := b.openPool()
@@ -121,7 +129,31 @@ func (b *backend) revoke(ctx context.Context, name string, host pool.Host) (err 
 		return err
 	}
 	defer grants.Close()
-	return explain(dropFile(grants, grantName(host)))
+	if err := ours(grants, r); err != nil {
+		return err
+	}
+	return explain(dropFile(grants, grantName(r.Host)))
+}
+
+// ours refuses a grant of another boot than those meant. Of which host id a
+// file is, its name says; so that where any boot will do, a damaged grant can
+// be revoked too.
+func ours(grants *os.Root, r pool.RevokeRequest) error {
+	if len(r.BootIDs) == 0 {
+		return nil
+	}
+	name := grantName(r.Host)
+	g, err := readGrant(grants, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("it may be of a clone of this host: %w; if no host uses the volume, remove the file %s",
+			err, filepath.Join(grants.Name(), name))
+	case !r.Covers(g.Host.BootID):
+		return fmt.Errorf("%w: host %s, boot %s", pool.ErrOtherBoot, g.Host.Name, g.Host.BootID)
+	}
+	return nil
 }
 
 // absent makes a volume that is not there a success.

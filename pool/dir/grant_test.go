@@ -13,14 +13,15 @@ import (
 
 // A grant that cannot be read is a holder whose name is not known.
 func TestUnreadableGrant(t *testing.T) {
-	good := `{"format":1,"host":{"name":"kvm02","id":"id-2"},"owners":[{"uuid":"u","name":"n","mode":"exclusive","since":"2026-01-01T00:00:00Z"}]}`
+	good := `{"format":1,"host":{"name":"kvm02","id":"id-2","boot_id":"b"},"owners":[{"uuid":"u","name":"n","mode":"exclusive","since":"2026-01-01T00:00:00Z"}]}`
 	for _, c := range []struct{ name, file, text, says string }{
 		{"empty", grantName(kvm02), "", "is damaged"},
 		{"cut off", grantName(kvm02), good[:60], "is damaged"},
 		{"newer", grantName(kvm02), strings.Replace(good, `"format":1`, `"format":9`, 1), "update volbridge"},
 		{"unknown field", grantName(kvm02), strings.Replace(good, `"format":1`, `"format":1,"lease":5`, 1), "unknown field"},
-		{"no owner", grantName(kvm02), `{"format":1,"host":{"name":"kvm02","id":"id-2"},"owners":[]}`, "names no domain"},
+		{"no owner", grantName(kvm02), `{"format":1,"host":{"name":"kvm02","id":"id-2","boot_id":"b"},"owners":[]}`, "names no domain"},
 		{"unknown mode", grantName(kvm02), strings.Replace(good, "exclusive", "rw", 1), `mode "rw"`},
+		{"no boot", grantName(kvm02), strings.Replace(good, `"boot_id":"b"`, `"boot_id":""`, 1), "names no boot"},
 		{"no host id", grantName(kvm02), strings.Replace(good, "id-2", "", 1), "needs both"},
 		{"of another host", grantName(kvm01), good, "should be named " + grantName(kvm02)},
 		{"not a grant", "notes.txt", "hello", "is damaged"},
@@ -49,9 +50,23 @@ func TestRevokeOfDamagedGrant(t *testing.T) {
 	b := newPool(t)
 	b.mustCreate(t, "vol1")
 	must(t, os.WriteFile(b.file("vol1", grantsName, grantName(kvm01)), []byte("{"), 0o600))
-	must(t, b.Revoke(t.Context(), "vol1", kvm01))
+	must(t, b.Revoke(t.Context(), pool.RevokeRequest{Volume: "vol1", Host: kvm01}))
 	if got := names(t, b.file("vol1", grantsName)); got != "" {
 		t.Errorf("left: %s", got)
+	}
+}
+
+// Whose of two clones it is, a damaged grant does not say.
+func TestRevokeByBootOfDamagedGrant(t *testing.T) {
+	b := newPool(t)
+	b.mustCreate(t, "vol1")
+	path := b.file("vol1", grantsName, grantName(kvm01))
+	must(t, os.WriteFile(path, []byte("{"), 0o600))
+	err := b.Revoke(t.Context(), pool.RevokeRequest{Volume: "vol1", Host: kvm01, BootIDs: []string{"boot-1"}})
+	wantError(t, "Revoke", err, "it may be of a clone")
+	wantError(t, "Revoke", err, "remove the file "+path)
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -79,6 +94,21 @@ func TestMissingGrantsFolder(t *testing.T) {
 // Hosts whose locks do not exclude each other, as on some network file
 // systems: at most one may win. Each announces and judges without the lock.
 func TestGrantsWithoutLocks(t *testing.T) {
+	t.Run("hosts", func(t *testing.T) {
+		raceWithoutLocks(t, func(i int) pool.GrantRequest {
+			return request(pool.Host{Name: fmt.Sprintf("kvm%02d", i), ID: fmt.Sprint(i)}, pool.Exclusive)
+		})
+	})
+	t.Run("clones", func(t *testing.T) {
+		raceWithoutLocks(t, func(i int) pool.GrantRequest {
+			r := request(kvm01, pool.Exclusive)
+			r.BootID = fmt.Sprint("boot-", i)
+			return r
+		})
+	})
+}
+
+func raceWithoutLocks(t *testing.T, request func(i int) pool.GrantRequest) {
 	b := newPool(t)
 	b.mustCreate(t, "vol1")
 	root, err := b.openPool()
@@ -89,7 +119,6 @@ func TestGrantsWithoutLocks(t *testing.T) {
 		start := make(chan struct{})
 		errs := make([]error, 4)
 		for i := range errs {
-			host := pool.Host{Name: fmt.Sprintf("kvm%02d", i), ID: "x"}
 			all.Go(func() {
 				f, err := openFolder(root, "vol1")
 				if err != nil {
@@ -98,7 +127,7 @@ func TestGrantsWithoutLocks(t *testing.T) {
 				}
 				defer f.close()
 				<-start
-				errs[i] = b.announce(t.Context(), root, f, request(host, pool.Exclusive))
+				errs[i] = b.announce(t.Context(), root, f, request(i))
 			})
 		}
 		close(start)
@@ -118,7 +147,7 @@ func TestGrantsWithoutLocks(t *testing.T) {
 			t.Fatalf("round %d: %d won, holders %v", round, won, holders)
 		}
 		for _, h := range holders {
-			must(t, b.Revoke(t.Context(), "vol1", h.Host))
+			must(t, b.Revoke(t.Context(), pool.RevokeRequest{Volume: "vol1", Host: h.Host}))
 		}
 	}
 }
@@ -191,6 +220,6 @@ func BenchmarkGrantRevoke(b *testing.B) {
 	p.mustCreate(b, "vol1")
 	for b.Loop() {
 		_, err := p.Grant(b.Context(), request(kvm01, pool.Exclusive))
-		must(b, err, p.Revoke(b.Context(), "vol1", kvm01))
+		must(b, err, p.Revoke(b.Context(), pool.RevokeRequest{Volume: "vol1", Host: kvm01}))
 	}
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // grantFile is what one host holds of a volume. There is one file for each
-// host, so that two hosts never write the same one.
+// host id, so that two hosts never write the same one; of clones, which share
+// an id, only one can make it.
 type grantFile struct {
 	Format int          `json:"format"`
 	Host   grantHost    `json:"host"`
@@ -23,9 +24,12 @@ type grantFile struct {
 }
 
 type grantHost struct {
-	Name string `json:"name"`
-	ID   string `json:"id"`
+	Name   string `json:"name"`
+	ID     string `json:"id"`
+	BootID string `json:"boot_id"`
 }
+
+func (h grantHost) host() pool.Host { return pool.Host{Name: h.Name, ID: h.ID} }
 
 type grantOwner struct {
 	UUID  string          `json:"uuid"`
@@ -34,15 +38,15 @@ type grantOwner struct {
 	Since time.Time       `json:"since"`
 }
 
-// grantName is the name of a host's file: any host name and id is possible.
+// grantName is the name of a host's file: any id is possible.
 func grantName(h pool.Host) string {
-	return fmt.Sprintf("%x.json", sha256.Sum256([]byte(h.Name+"\x00"+h.ID)))
+	return fmt.Sprintf("%x.json", sha256.Sum256([]byte(h.ID)))
 }
 
-// with returns g with one more owner, or with the mode of that owner changed.
-// g stays as it is.
+// with returns g with one more owner, or with the mode of that owner changed,
+// as of the boot and under the name with which the host asks. g stays as it is.
 func (g grantFile) with(r pool.GrantRequest, now time.Time) grantFile {
-	next := grantFile{Format: format, Host: grantHost{r.Host.Name, r.Host.ID}, Owners: slices.Clone(g.Owners)}
+	next := grantFile{Format: format, Host: grantHost{r.Host.Name, r.Host.ID, r.BootID}, Owners: slices.Clone(g.Owners)}
 	for i, o := range next.Owners {
 		if o.UUID == r.Owner.UUID {
 			next.Owners[i].Name, next.Owners[i].Mode = r.Owner.Name, r.Mode
@@ -57,7 +61,7 @@ func (g grantFile) holders() []pool.Holder {
 	var out []pool.Holder
 	for _, o := range g.Owners {
 		out = append(out, pool.Holder{
-			Host: pool.Host(g.Host), Owner: pool.Owner{UUID: o.UUID, Name: o.Name}, Mode: o.Mode, Since: o.Since,
+			Host: g.Host.host(), BootID: g.Host.BootID, Owner: pool.Owner{UUID: o.UUID, Name: o.Name}, Mode: o.Mode, Since: o.Since,
 		})
 	}
 	return out
@@ -119,11 +123,14 @@ func readGrant(grants *os.Root, name string) (grantFile, error) {
 }
 
 func (g grantFile) check(name string) error {
-	if err := pool.Host(g.Host).Validate(); err != nil {
+	if err := g.Host.host().Validate(); err != nil {
 		return err
 	}
-	if want := grantName(pool.Host(g.Host)); name != want {
+	if want := grantName(g.Host.host()); name != want {
 		return fmt.Errorf("it is of host %s and should be named %s", g.Host.Name, want)
+	}
+	if g.Host.BootID == "" {
+		return errors.New("it names no boot of the host")
 	}
 	if len(g.Owners) == 0 {
 		return errors.New("it names no domain")

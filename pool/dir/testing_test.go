@@ -52,7 +52,7 @@ func (b *backend) file(parts ...string) string {
 }
 
 func request(h pool.Host, m pool.AccessMode) pool.GrantRequest {
-	return pool.GrantRequest{Volume: "vol1", Host: h, Owner: dom1, Mode: m}
+	return pool.GrantRequest{Volume: "vol1", Host: h, BootID: "boot-1", Owner: dom1, Mode: m}
 }
 
 func must(t testing.TB, errs ...error) {
@@ -82,7 +82,7 @@ func everyCall(t *testing.T, b *backend) map[string]error {
 	_, create := b.Create(ctx, pool.CreateRequest{Name: "vol1", SizeBytes: mib, CreationID: "mine"})
 	return map[string]error{
 		"Lookup": lookup, "LookupPath": byPath, "List": list, "Holders": holders, "Connection": connection, "Grant": grant,
-		"Resize": resize, "Create": create, "Revoke": b.Revoke(ctx, "vol1", kvm01), "Delete": b.Delete(ctx, "vol1", ""),
+		"Resize": resize, "Create": create, "Revoke": b.Revoke(ctx, pool.RevokeRequest{Volume: "vol1", Host: kvm01}), "Delete": b.Delete(ctx, "vol1", ""),
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 func testGrantRevoke(t *testing.T, _ Fixture, b Provider) {
 	create(t, b, "vol1")
-	must(t, b.Revoke(t.Context(), "vol1", kvm01)) // what is not granted
+	must(t, revoke(t.Context(), b, "vol1", kvm01)) // what is not granted
 	must(t, grant(t.Context(), b, "vol1", kvm01, dom1, pool.Exclusive))
 	first, err := b.Holders(t.Context(), "vol1")
 	must(t, err)
@@ -20,11 +20,11 @@ func testGrantRevoke(t *testing.T, _ Fixture, b Provider) {
 	if len(first) != 1 || len(second) != 1 || !first[0].Since.Equal(second[0].Since) || first[0].Owner != dom1 || first[0].Host != kvm01 {
 		t.Errorf("granted once %+v, twice %+v", first, second)
 	}
-	must(t, b.Revoke(t.Context(), "vol1", kvm02))
-	must(t, b.Revoke(t.Context(), "vol1", twin))
+	must(t, revoke(t.Context(), b, "vol1", kvm02))
+	must(t, revoke(t.Context(), b, "vol1", twin))
 	wantHolds(t, b, "vol1", "kvm01/web/exclusive")
 	for range 2 {
-		must(t, b.Revoke(t.Context(), "vol1", kvm01))
+		must(t, revoke(t.Context(), b, "vol1", kvm01))
 	}
 	wantHolds(t, b, "vol1", "")
 }
@@ -81,7 +81,7 @@ func testHandover(t *testing.T, _ Fixture, b Provider) {
 
 	// It rolls back.
 	must(t, grant(ctx, b, "vol1", kvm02, dom1, pool.Handover))
-	must(t, b.Revoke(ctx, "vol1", kvm02))
+	must(t, revoke(ctx, b, "vol1", kvm02))
 	wantHolds(t, b, "vol1", "kvm01/web/exclusive")
 
 	// It arrives, twice told, and neither side may start it cold meanwhile.
@@ -95,12 +95,12 @@ func testHandover(t *testing.T, _ Fixture, b Provider) {
 		}
 	}
 	wantHolds(t, b, "vol1", "kvm01/web/exclusive kvm02/web/handover")
-	must(t, b.Revoke(ctx, "vol1", kvm01))
+	must(t, revoke(ctx, b, "vol1", kvm01))
 	wantHolds(t, b, "vol1", "kvm02/web/handover")
 
 	// And back again.
 	must(t, grant(ctx, b, "vol1", kvm01, dom1, pool.Handover))
-	must(t, b.Revoke(ctx, "vol1", kvm02))
+	must(t, revoke(ctx, b, "vol1", kvm02))
 	wantHolds(t, b, "vol1", "kvm01/web/handover")
 }
 
@@ -115,31 +115,35 @@ func testTwoOwners(t *testing.T, _ Fixture, b Provider) {
 		}
 	}
 	wantHolds(t, b, "vol1", "kvm01/web/exclusive")
-	must(t, b.Revoke(ctx, "vol1", kvm01))
+	must(t, revoke(ctx, b, "vol1", kvm01))
 	must(t, grant(ctx, b, "vol1", kvm01, dom1, pool.Multi))
 	must(t, grant(ctx, b, "vol1", kvm01, dom2, pool.Multi))
 	must(t, grant(ctx, b, "vol1", kvm02, dom2, pool.Multi))
 	wantHolds(t, b, "vol1", "kvm01/web/multi kvm01/db/multi kvm02/db/multi")
-	must(t, b.Revoke(ctx, "vol1", kvm01))
+	must(t, revoke(ctx, b, "vol1", kvm01))
 	wantHolds(t, b, "vol1", "kvm02/db/multi")
 }
 
 func testBadRequests(t *testing.T, _ Fixture, b Provider) {
 	create(t, b, "vol1")
 	for what, r := range map[string]pool.GrantRequest{
-		"no host name": {Host: pool.Host{ID: "x"}, Owner: dom1, Mode: pool.Exclusive},
-		"no host id":   {Host: pool.Host{Name: "x"}, Owner: dom1, Mode: pool.Exclusive},
-		"no owner":     {Host: kvm01, Mode: pool.Exclusive},
-		"no mode":      {Host: kvm01, Owner: dom1},
-		"other mode":   {Host: kvm01, Owner: dom1, Mode: "rw"},
+		"no host name": {Host: pool.Host{ID: "x"}, BootID: boot1, Owner: dom1, Mode: pool.Exclusive},
+		"no host id":   {Host: pool.Host{Name: "x"}, BootID: boot1, Owner: dom1, Mode: pool.Exclusive},
+		"no boot":      {Host: kvm01, Owner: dom1, Mode: pool.Exclusive},
+		"no owner":     {Host: kvm01, BootID: boot1, Mode: pool.Exclusive},
+		"no mode":      {Host: kvm01, BootID: boot1, Owner: dom1},
+		"other mode":   {Host: kvm01, BootID: boot1, Owner: dom1, Mode: "rw"},
 	} {
 		r.Volume = "vol1"
 		if _, err := b.Grant(t.Context(), r); err == nil {
 			t.Errorf("%s: granted", what)
 		}
 	}
-	if err := b.Revoke(t.Context(), "vol1", pool.Host{}); err == nil {
+	if err := revoke(t.Context(), b, "vol1", pool.Host{}); err == nil {
 		t.Error("revoked from no host")
+	}
+	if err := b.Revoke(t.Context(), pool.RevokeRequest{Volume: "vol1", Host: kvm01, BootIDs: []string{""}}); err == nil {
+		t.Error("revoked from a boot without an id")
 	}
 	if _, err := b.Connection(t.Context(), "vol1", pool.Host{}); err == nil {
 		t.Error("a connection for no host")
@@ -162,7 +166,7 @@ func testEndedContext(t *testing.T, _ Fixture, b Provider) {
 	for what, err := range map[string]error{
 		"Lookup": lookup, "List": list, "Holders": holders, "Connection": connection, "Resize": resize, "Create": made,
 		"Grant":  grant(ended, b, "vol1", kvm01, dom1, pool.Exclusive),
-		"Revoke": b.Revoke(ended, "vol1", kvm01),
+		"Revoke": revoke(ended, b, "vol1", kvm01),
 		"Delete": b.Delete(ended, "vol1", ""),
 	} {
 		if !errors.Is(err, context.Canceled) {
@@ -173,7 +177,7 @@ func testEndedContext(t *testing.T, _ Fixture, b Provider) {
 	_, err := b.Create(ctx, pool.CreateRequest{Name: "vol2", SizeBytes: mib, CreationID: "x"})
 	must(t, err)
 	must(t, grant(ctx, b, "vol2", kvm01, dom1, pool.Exclusive))
-	must(t, b.Revoke(ctx, "vol2", kvm01))
+	must(t, revoke(ctx, b, "vol2", kvm01))
 	must(t, b.Delete(ctx, "vol2", "x"))
 	must(t, b.Delete(ctx, "vol1", ""))
 }

@@ -46,7 +46,7 @@ func clearVolume(t *testing.T, b Provider, v pool.Volume) {
 	holders, err := b.Holders(t.Context(), v.Name)
 	must(t, err)
 	for _, h := range holders {
-		must(t, b.Revoke(t.Context(), v.Name, h.Host))
+		must(t, revoke(t.Context(), b, v.Name, h.Host))
 	}
 	must(t, b.Delete(t.Context(), v.Name, v.CreationID))
 }

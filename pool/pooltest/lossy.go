@@ -54,8 +54,8 @@ func (l *Lossy) Grant(ctx context.Context, r pool.GrantRequest) (pool.Connection
 }
 
 // Revoke implements pool.Backend.
-func (l *Lossy) Revoke(ctx context.Context, volume string, host pool.Host) error {
-	_, err := lossy(l, struct{}{}, l.Provider.Revoke(ctx, volume, host))
+func (l *Lossy) Revoke(ctx context.Context, r pool.RevokeRequest) error {
+	_, err := lossy(l, struct{}{}, l.Provider.Revoke(ctx, r))
 	return err
 }
 
@@ -115,9 +115,9 @@ func testLostReply(t *testing.T, _ Fixture, b Provider) {
 		again(func() error { return grant(ctx, l, name, kvm01, dom1, pool.Exclusive) })
 		again(func() error { return grant(ctx, l, name, kvm02, dom1, pool.Handover) })
 		wantHolds(t, b, name, "kvm01/web/exclusive kvm02/web/handover")
-		again(func() error { return l.Revoke(ctx, name, kvm01) })
+		again(func() error { return revoke(ctx, l, name, kvm01) })
 		again(func() error { _, err := l.Resize(ctx, name, 8*mib); return err })
-		again(func() error { return l.Revoke(ctx, name, kvm02) })
+		again(func() error { return revoke(ctx, l, name, kvm02) })
 		wantHolds(t, b, name, "")
 		again(func() error { return l.Delete(ctx, name, "mine") })
 		if _, err := b.Lookup(ctx, name); !errors.Is(err, pool.ErrNotFound) {

@@ -33,7 +33,7 @@ func eachCall(t *testing.T, b Provider, name string) map[string]error {
 	return map[string]error{
 		"Lookup": lookup, "Connection": connection, "Holders": holders, "Resize": resize,
 		"Grant":  grant(ctx, b, name, kvm01, dom1, pool.Exclusive),
-		"Revoke": b.Revoke(ctx, name, kvm01),
+		"Revoke": revoke(ctx, b, name, kvm01),
 		"Delete": b.Delete(ctx, name, ""),
 	}
 }
@@ -75,7 +75,7 @@ func testOddNames(t *testing.T, f Fixture, b Provider) {
 		}
 		must(t, grant(t.Context(), b, name, kvm01, dom1, pool.Exclusive))
 		wantHolds(t, b, name, "kvm01/web/exclusive")
-		must(t, b.Revoke(t.Context(), name, kvm01))
+		must(t, revoke(t.Context(), b, name, kvm01))
 		if volumes, err := b.List(t.Context()); err != nil || len(volumes) != 2 {
 			t.Errorf("%q: listed %v, %v", name, volumes, err)
 		}

@@ -74,6 +74,10 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"rules of grants", testRules},
 		{"handover", testHandover},
 		{"two owners on one host", testTwoOwners},
+		{"a clone of a host", testClone},
+		{"a host after a reboot", testReboot},
+		{"a host with a new name", testRenamed},
+		{"revoke by boot", testRevokeByBoot},
 		{"bad requests", testBadRequests},
 		{"unknown volume", testUnknown},
 		{"ended context", testEndedContext},
@@ -109,6 +113,9 @@ func (f Fixture) backend(t *testing.T) Provider {
 // mib is a size that every backend can have.
 const mib = 1 << 20
 
+// The boots of the suite's hosts.
+const boot1, boot2, boot3 = "boot-1", "boot-2", "boot-3"
+
 // create makes a volume that must be possible.
 func create(t *testing.T, b Provider, name string) pool.Volume {
 	t.Helper()
@@ -120,8 +127,13 @@ func create(t *testing.T, b Provider, name string) pool.Volume {
 }
 
 func grant(ctx context.Context, b pool.Backend, volume string, h pool.Host, o pool.Owner, m pool.AccessMode) error {
-	_, err := b.Grant(ctx, pool.GrantRequest{Volume: volume, Host: h, Owner: o, Mode: m})
+	_, err := b.Grant(ctx, pool.GrantRequest{Volume: volume, Host: h, BootID: boot1, Owner: o, Mode: m})
 	return err
+}
+
+// revoke ends the host's access, whatever its boot.
+func revoke(ctx context.Context, b pool.Backend, volume string, h pool.Host) error {
+	return b.Revoke(ctx, pool.RevokeRequest{Volume: volume, Host: h})
 }
 
 func must(t *testing.T, err error) {

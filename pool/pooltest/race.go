@@ -115,7 +115,7 @@ func (j job) everything(t *testing.T, b Provider) error {
 			}
 		}
 		_, resize := b.Resize(t.Context(), name, int64(i+2)*mib)
-		revoke := b.Revoke(t.Context(), name, j.host())
+		revoke := revoke(t.Context(), b, name, j.host())
 		remove := b.Delete(t.Context(), name, "")
 		_, list := b.List(t.Context())
 		for what, err := range map[string]error{"create": create, "grant": got, "resize": resize, "revoke": revoke, "delete": remove, "list": list} {
@@ -225,7 +225,7 @@ func testRaceGrant(t *testing.T, f Fixture, b Provider) {
 		if err != nil || len(holders) != 1 {
 			t.Fatalf("holders %v, %v", holders, err)
 		}
-		must(t, b.Revoke(t.Context(), "vol1", holders[0].Host))
+		must(t, revoke(t.Context(), b, "vol1", holders[0].Host))
 		must(t, b.Delete(t.Context(), "vol1", ""))
 	}
 }

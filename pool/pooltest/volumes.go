@@ -28,12 +28,12 @@ func testLife(t *testing.T, f Fixture, b Provider) {
 		c.Path == "" || c.Protocol == "" {
 		t.Errorf("connection %+v", c)
 	}
-	granted, err := b.Grant(t.Context(), pool.GrantRequest{Volume: "vol1", Host: kvm01, Owner: dom1, Mode: pool.Exclusive})
+	granted, err := b.Grant(t.Context(), pool.GrantRequest{Volume: "vol1", Host: kvm01, BootID: boot1, Owner: dom1, Mode: pool.Exclusive})
 	must(t, err)
 	if diff := cmp.Diff(c, granted); diff != "" {
 		t.Errorf("Grant says otherwise than Connection (-connection +grant):\n%s", diff)
 	}
-	must(t, b.Revoke(t.Context(), "vol1", kvm01))
+	must(t, revoke(t.Context(), b, "vol1", kvm01))
 	must(t, b.Delete(t.Context(), "vol1", "by-vol1"))
 	if _, err := b.Lookup(t.Context(), "vol1"); !errors.Is(err, pool.ErrNotFound) {
 		t.Errorf("Lookup after Delete: %v", err)
@@ -98,7 +98,7 @@ func testDelete(t *testing.T, _ Fixture, b Provider) {
 		t.Errorf("after refused deletes: %+v, %v", still, err)
 	}
 	wantHolds(t, b, "vol1", "kvm01/web/exclusive")
-	must(t, b.Revoke(t.Context(), "vol1", kvm01))
+	must(t, revoke(t.Context(), b, "vol1", kvm01))
 	for range 2 {
 		must(t, b.Delete(t.Context(), "vol1", "by-vol1"))
 	}
