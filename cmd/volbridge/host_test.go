@@ -202,8 +202,12 @@ func attach(t *testing.T, ta *testApp, name string) blockdev.Connection {
 	if err != nil {
 		t.Fatal(err)
 	}
+	boot, err := state.BootID("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
 	self := pool.Host{Name: "kvm01", ID: "id1"}
-	conn, err := b.Grant(t.Context(), pool.GrantRequest{Volume: "web", Host: self, Mode: pool.Exclusive,
+	conn, err := b.Grant(t.Context(), pool.GrantRequest{Volume: "web", Host: self, BootID: boot, Mode: pool.Exclusive,
 		Owner: pool.Owner{UUID: "5b7e8b0a-3f2d-4a0e-9d6c-0123456789ab", Name: "shop"}})
 	if err != nil {
 		t.Fatal(err)
@@ -221,10 +225,6 @@ func attach(t *testing.T, ta *testApp, name string) blockdev.Connection {
 			_ = os.Remove(filepath.Dir(filepath.Dir(conn.Path)))
 		}
 	})
-	boot, err := state.BootID("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
 	store, err := state.Open(t.Context(), c.StatePath(), boot)
 	if err != nil {
 		t.Fatal(err)

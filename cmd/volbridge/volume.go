@@ -23,6 +23,7 @@ Example:
 		Subcommands: []*cli.Command{
 			volumeCreateCommand(a), volumeListCommand(a), volumeInfoCommand(a),
 			volumePathCommand(a), volumeResizeCommand(a), volumeDeleteCommand(a),
+			volumeRevokeCommand(a),
 		},
 	}
 }
@@ -46,23 +47,29 @@ type holderJSON struct {
 	DomainUUID string    `json:"domain_uuid"`
 	Mode       string    `json:"mode"`
 	Since      time.Time `json:"since"`
+	BootID     string    `json:"boot_id"`
 }
 
 func toVolumeJSON(v pool.Volume, holders []pool.Holder) volumeJSON {
 	j := volumeJSON{
 		Pool: v.Pool, Name: v.Name, SizeBytes: v.SizeBytes, Identity: string(v.Identity),
-		CreationID: v.CreationID, Holders: []holderJSON{},
+		CreationID: v.CreationID, Holders: toHoldersJSON(holders),
 	}
 	if !v.Created.IsZero() {
 		j.Created = &v.Created
 	}
+	return j
+}
+
+func toHoldersJSON(holders []pool.Holder) []holderJSON {
+	list := []holderJSON{}
 	for _, h := range holders {
-		j.Holders = append(j.Holders, holderJSON{
+		list = append(list, holderJSON{
 			Host: h.Host.Name, HostID: h.Host.ID, Domain: h.Owner.Name, DomainUUID: h.Owner.UUID,
-			Mode: string(h.Mode), Since: h.Since,
+			Mode: string(h.Mode), Since: h.Since, BootID: h.BootID,
 		})
 	}
-	return j
+	return list
 }
 
 // heldBy is the holders in a cell of a table.
