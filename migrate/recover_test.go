@@ -104,12 +104,23 @@ func TestRecoverLeavesWhatAHookTouchedMeanwhile(t *testing.T) {
 
 // The state file was lost: the pool still knows that this host holds a volume.
 func TestRecoverFindsStrayGrants(t *testing.T) {
-	for name, active := range map[string]bool{"runs": true, "does not run": false} {
+	for name, c := range map[string]struct {
+		active  bool
+		host    pool.Host
+		boot    string
+		outcome Outcome
+	}{
+		"runs":                         {true, pool.Host{Name: "kvm01", ID: "id-kvm01"}, "boot", Kept},
+		"does not run":                 {false, pool.Host{Name: "kvm01", ID: "id-kvm01"}, "boot", Recovered},
+		"under another name":           {false, pool.Host{Name: "new", ID: "id-kvm01"}, "boot", Recovered},
+		"of another boot, or a clone":  {false, pool.Host{Name: "kvm01", ID: "id-kvm01"}, "later", Unfinished},
+		"of another host of this name": {false, pool.Host{Name: "kvm01", ID: "else"}, "boot", ""},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			var released []string
-			r := &Recoverer{Host: pool.Host{Name: "kvm01"}, BootID: "boot", Now: time.Now,
-				Local: &localDaemon{w: Whereabouts{Active: active}}, Store: records{},
+			r := &Recoverer{Host: c.host, BootID: c.boot, Now: time.Now,
+				Local: &localDaemon{w: Whereabouts{Active: c.active}}, Store: records{},
 				LockDomain: func(context.Context, string) (func() error, error) {
 					return func() error { return nil }, nil
 				},
@@ -118,7 +129,11 @@ func TestRecoverFindsStrayGrants(t *testing.T) {
 				PoolNames: []string{"fast"}, Mover: w.mover,
 			}
 			fs, err := r.Recover(context.Background())
-			if err != nil || len(fs) != 1 || (len(released) == 1) == active {
+			found := Outcome("")
+			if len(fs) == 1 {
+				found = fs[0].Outcome
+			}
+			if err != nil || len(fs) > 1 || found != c.outcome || (len(released) == 1) != (c.outcome == Recovered) {
 				t.Errorf("%+v, released %v, error %v", fs, released, err)
 			}
 		})

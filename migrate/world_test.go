@@ -133,7 +133,7 @@ func (p fakePool) Revoke(_ context.Context, r pool.RevokeRequest) error {
 func (p fakePool) Holders(_ context.Context, volume string) (out []pool.Holder, err error) {
 	if v, ok := p.w.volumes[volume]; ok {
 		for h := range v.holders {
-			out = append(out, pool.Holder{Host: pool.Host{Name: h}, BootID: "boot"})
+			out = append(out, pool.Holder{Host: pool.Host{Name: h, ID: "id-" + h}, BootID: "boot"})
 		}
 	}
 	return out, nil
