@@ -102,7 +102,7 @@ func TestExitCodes(t *testing.T) {
 	interrupted, cancel := context.WithCancel(t.Context())
 	cancel()
 	failed := func(place migrate.Place, left error) error {
-		return fmt.Errorf("x: %w", &migrate.FailedError{Cause: context.Canceled, Place: place, Left: left})
+		return fmt.Errorf("x: %w", &migrate.FailedError{Cause: context.Canceled, Place: place, Undone: place == migrate.AtSource, Left: left})
 	}
 	for _, c := range []struct {
 		err  error
