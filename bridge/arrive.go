@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 
 	"github.com/volbridge/volbridge/domainxml"
 	"github.com/volbridge/volbridge/internal/state"
@@ -74,6 +75,10 @@ func (b *Bridge) Restore(ctx context.Context, doc *domainxml.Document) (xml []by
 			return err
 		}, nil
 	})
+	var moved *movedError
+	if errors.As(err, &moved) {
+		err = fmt.Errorf("%w; the XML of a saved image is changed with \"virsh managedsave-edit\" or \"virsh save-image-edit\"", err)
+	}
 	return xml, err
 }
 
@@ -121,6 +126,9 @@ func (b *Bridge) priors(ctx context.Context, jobs []*job) error {
 func rewrite(doc *domainxml.Document, jobs []*job, meta *domainxml.Metadata) ([]byte, error) {
 	disks := make([]domainxml.BlockDisk, len(jobs))
 	for i, j := range jobs {
+		if err := j.disk.rewritable(); err != nil {
+			return nil, diskError(j.disk, doc.Name(), err)
+		}
 		disks[i] = j.blockDisk(j.conn.SizeBytes)
 	}
 	xml, err := doc.Rewrite(disks, meta)

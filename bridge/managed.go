@@ -54,9 +54,11 @@ func (d Disk) Mode(otherwise pool.AccessMode) pool.AccessMode {
 // A disk is managed if the metadata declares it, else if a pool recognises its
 // source path, else if it is of type='volume' and names a configured pool. A
 // contradiction is an error, and so is a path of volbridge's own form that no
-// pool of this host claims; what was recognised is returned nevertheless.
+// pool of this host claims, a disk that left the volume that its metadata
+// names, and an overlay on a device of volbridge; what was recognised is
+// returned nevertheless.
 func Managed(ctx context.Context, doc *domainxml.Document, pools Pools) ([]Disk, error) {
-	m := recogniser{pools: pools, declared: declared(doc)}
+	m := recogniser{domain: doc.Name(), pools: pools, declared: declared(doc)}
 	all := doc.Disks()
 	found, is := make([]Disk, len(all)), make([]bool, len(all))
 	err := each(len(all), lookups, func(i int) (err error) {
@@ -116,6 +118,7 @@ func twice(disks []Disk, domain string) error {
 }
 
 type recogniser struct {
+	domain   string
 	pools    Pools
 	declared map[string]domainxml.ManagedDisk
 }
@@ -128,6 +131,9 @@ func (r recogniser) recognise(ctx context.Context, x domainxml.Disk) (Disk, bool
 	found, byPath, err := r.byPath(ctx, x)
 	if m, is := r.declared[x.Target]; is {
 		return r.fromMetadata(d, m, found, byPath, err)
+	}
+	if err == nil && !byPath {
+		err = overlaid(r.domain, x)
 	}
 	if err != nil {
 		return Disk{}, false, err
@@ -143,26 +149,34 @@ func (r recogniser) recognise(ctx context.Context, x domainxml.Disk) (Disk, bool
 	return d, true, nil
 }
 
-// fromMetadata: the metadata is the authority, but where the source is
-// evidently another volume, the guest may be writing that one. Neither is
-// chosen then.
+// fromMetadata: the metadata says which volume it is, but not that the guest
+// is still on it: a snapshot or a block copy moves the guest and leaves the
+// entry. So the source must be that volume, or may be it in the form of another
+// host; otherwise nothing is chosen, because the guest would be put back on old
+// data.
 func (r recogniser) fromMetadata(d Disk, m domainxml.ManagedDisk, found pool.Volume, byPath bool, err error) (Disk, bool, error) {
 	d.Pool, d.Volume, d.By = m.Pool, m.Volume, ByMetadata
-	switch {
-	case byPath && (found.Pool != m.Pool || found.Name != m.Volume):
-		err = fmt.Errorf("the metadata says volume %s/%s, but source %s is volume %s/%s: make them agree with \"virsh edit\"",
-			m.Pool, m.Volume, d.XML.Source, found.Pool, found.Name)
-	case byPath:
-		d.whole = d.XML.SliceBytes == 0
-	case errors.Is(err, ErrNoPool), errors.Is(err, pool.ErrNotFound):
-		// The path is of another host, or of a volume that is gone; the
-		// volume that the metadata names decides.
-		err = nil
-	}
+	same := byPath && found.Pool == m.Pool && found.Name == m.Volume
+	d.whole = same && d.XML.SliceBytes == 0
 	if d.SizeBytes == 0 {
 		d.SizeBytes = m.SizeBytes
 	}
-	return d, true, err
+	switch {
+	case same:
+		return d, true, nil
+	case byPath:
+		return d, true, fmt.Errorf("the metadata says volume %s/%s, but source %s is volume %s/%s: make them agree with \"virsh edit\"",
+			m.Pool, m.Volume, d.XML.Source, found.Pool, found.Name)
+	case err != nil && !errors.Is(err, ErrNoPool) && !errors.Is(err, pool.ErrNotFound):
+		return d, true, err
+	}
+	if err := overlaid(r.domain, d.XML); err != nil {
+		return d, true, err
+	}
+	if !d.mayBe(m) {
+		return d, true, &movedError{domain: r.domain, disk: d}
+	}
+	return d, true, nil
 }
 
 func (r recogniser) configured(name string) bool {

@@ -24,6 +24,9 @@ func disk(target, pool, volume string, size int64) string {
 
 const sliced = `type='block'|<source dev='/dev/volbridge/fast/web1'><slices><slice type='storage' offset='0' size='1048576'/></slices></source>`
 
+// foreign is a disk on the path that another host's transport makes.
+const foreign = "type='block'|<driver name='qemu' type='raw'/><source dev='/dev/disk/by-id/wwn-0x5000c500a1b2c3d4'/>"
+
 func TestManaged(t *testing.T) {
 	w := newWorld(t, "fast/web1", "fast/web2", "slow/web1")
 	for name, c := range map[string]struct {
@@ -33,8 +36,12 @@ func TestManaged(t *testing.T) {
 		wantErr  string
 	}{
 		"none": {disks: []string{"type='file'|<source file='/a.qcow2'/>", "type='network'|<source protocol='rbd' name='x'/>"}},
-		"by metadata, source elsewhere": {
-			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{"type='file'|<source file='/a.qcow2'/>"},
+		"by metadata, path of another host": {
+			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{foreign},
+			want: []Disk{{Target: "vda", Pool: "fast", Volume: "web1", SizeBytes: 5 * mib, By: ByMetadata}},
+		},
+		"by metadata, type volume": {
+			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{"type='volume'|<source pool='fast' volume='web1'/>"},
 			want: []Disk{{Target: "vda", Pool: "fast", Volume: "web1", SizeBytes: 5 * mib, By: ByMetadata}},
 		},
 		"metadata before path, guest sees all of the device": {
@@ -81,7 +88,7 @@ func TestManaged(t *testing.T) {
 			wantErr: "the metadata says volume fast/web1, but source /dev/volbridge/fast/web2 is volume fast/web2",
 		},
 		"one volume twice": {
-			metadata: disk("vda", "fast", "web1", 0), disks: []string{"type='file'|<source file='/a'/>", block("fast/web1")},
+			metadata: disk("vda", "fast", "web1", 0), disks: []string{foreign, block("fast/web1")},
 			want: []Disk{
 				{Target: "vda", Pool: "fast", Volume: "web1", By: ByMetadata},
 				{Target: "vdb", Pool: "fast", Volume: "web1", By: ByPath, whole: true},
@@ -145,5 +152,117 @@ func TestModeOfDisk(t *testing.T) {
 	}
 	if m := (Disk{Multi: true}).Mode(pool.Exclusive); m != pool.Multi {
 		t.Error(m)
+	}
+}
+
+const overlay = "type='file'|<driver name='qemu' type='qcow2'/><source file='/snap/web1.s1'/>" +
+	"<backingStore type='block'><format type='raw'/><source dev='/dev/volbridge/fast/web1'/><backingStore/></backingStore>"
+
+// TestMovedOff: a guest that was moved off its volume is neither taken for
+// managed nor passed over.
+func TestMovedOff(t *testing.T) {
+	w := newWorld(t, "fast/web1", "fast/web2")
+	entry := disk("vda", "fast", "web1", 5*mib)
+	moved := []string{"disk vda of domain web1", "no longer on volume fast/web1, which the metadata still names", `"volbridge domain forget web1 vda"`, `"virsh edit"`}
+	for name, c := range map[string]struct {
+		metadata, disk string
+		want           []string
+	}{
+		"file":                 {entry, "type='file'|<source file='/snap/web1.s1'/>", append([]string{"it is on file /snap/web1.s1"}, moved...)},
+		"network":              {entry, "type='network'|<source protocol='rbd' name='p/v'/>", append([]string{"it is on network p/v"}, moved...)},
+		"nvme":                 {entry, "type='nvme'|<source type='pci' namespace='1'><address domain='0' bus='1' slot='0' function='0'/></source>", append([]string{"it is on nvme"}, moved...)},
+		"other block":          {entry, "type='block'|<source dev='/dev/sdx'/>", append([]string{"it is on block /dev/sdx"}, moved...)},
+		"own, elsewhere":       {entry, block("gone/web1"), append([]string{"it is on block /dev/volbridge/gone/web1"}, moved...)},
+		"own, no volume":       {entry, block("fast/gone"), append([]string{"it is on block /dev/volbridge/fast/gone"}, moved...)},
+		"map by name":          {entry, "type='block'|<source dev='/dev/mapper/vg-web1'/>", moved},
+		"climbs out":           {entry, "type='block'|<source dev='/dev/disk/by-id/../../sdx'/>", moved},
+		"by id, but a file":    {entry, "type='file'|<source file='/dev/disk/by-id/wwn-0x5000'/>", moved},
+		"other volume by name": {entry, "type='volume'|<source pool='fast' volume='web2'/>", append([]string{"it is on type='volume' fast/web2"}, moved...)},
+		"libvirt's own pool":   {entry, "type='volume'|<source pool='default' volume='web1'/>", moved},
+		"overlay":              {entry, overlay, []string{"overlay", "/snap/web1.s1", "/dev/volbridge/fast/web1", `"virsh blockcommit web1 vda --active --pivot"`}},
+		"overlay, no metadata": {"", overlay, []string{"overlay", `"virsh blockcommit web1 vda --active --pivot"`}},
+		"overlay of overlay": {"", "type='file'|<source file='/s2'/><backingStore type='file'><format type='qcow2'/><source file='/s1'/>" +
+			"<backingStore type='block'><format type='raw'/><source dev='/dev//volbridge/fast/web1'/></backingStore></backingStore>", []string{"overlay"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc := domain(t, uuid1, c.metadata, c.disk)
+			_, err := Managed(t.Context(), doc, fakePools{w, "kvm01"})
+			wantError(t, err, c.want...)
+
+			h := w.host("kvm01")
+			wantError(t, h.Start(t.Context(), doc), c.want...)
+			xml, err := h.Arrive(t.Context(), doc)
+			wantError(t, err, c.want...)
+			again, err := h.Restore(t.Context(), doc)
+			wantError(t, err, c.want...)
+			if len(xml)+len(again) > 0 {
+				t.Errorf("rewritten as %s%s", xml, again)
+			}
+			h.wantDisk(uuid1, "fast/web1", "")
+		})
+	}
+}
+
+func TestForeignForm(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/dev/disk/by-id/wwn-0x5000":        true,
+		"/dev/drbd/by-res/web1/0":           true,
+		"/dev/mapper/3600508b400105e210000": true,
+		"/dev/disk//by-id/wwn-0x5000":       true,
+		"/dev/disk/by-path/pci-0":           false,
+		"/dev/mapper/vg-web1":               false,
+		"/dev/drbd0":                        false,
+		"/dev/sdx":                          false,
+		"/dev/volbridge/fast/web1":          false,
+		"/srv/dev/disk/by-id/x":             false,
+		"/dev/disk/by-id":                   false,
+		"/dev/disk/by-id/../../sdx":         false,
+		"":                                  false,
+	} {
+		if got := foreignForm(path); got != want {
+			t.Errorf("%q: %v", path, got)
+		}
+	}
+}
+
+// TestReleaseOfMovedGuest: what the guest is on now does not keep the volume.
+func TestReleaseOfMovedGuest(t *testing.T) {
+	for name, lost := range map[string]bool{"by its records": false, "state file lost": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "fast/web1")
+			h := w.host("kvm01")
+			entry := disk("vda", "fast", "web1", 5*mib)
+			if err := h.Start(t.Context(), domain(t, uuid1, entry, block("fast/web1"))); err != nil {
+				t.Fatal(err)
+			}
+			if lost {
+				h = w.host("kvm01")
+			}
+			if err := h.Release(t.Context(), uuid1, domain(t, uuid1, entry, overlay)); err != nil {
+				t.Error(err)
+			}
+			h.wantDisk(uuid1, "fast/web1", "")
+		})
+	}
+}
+
+// TestMoreThanRawIsNotRewritten: a chain, or another format, on the volume's
+// own device would be lost.
+func TestMoreThanRawIsNotRewritten(t *testing.T) {
+	for name, c := range map[string]struct{ disk, want string }{
+		"chain":  {block("fast/web1") + "<backingStore type='file'><format type='raw'/><source file='/base'/></backingStore>", "backing chain (/base)"},
+		"qcow2":  {"type='block'|<driver name='qemu' type='qcow2'/><source dev='/dev/volbridge/fast/web1'/>", "holds format qcow2"},
+		"mirror": {"type='block'|<source dev='/dev/volbridge/fast/web1'/><mirror type='file' file='/c' job='copy'/>", "block job"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "fast/web1")
+			h := w.host("kvm01")
+			xml, err := h.Arrive(t.Context(), domain(t, uuid1, "", c.disk))
+			wantError(t, err, "disk vda", c.want)
+			if len(xml) > 0 {
+				t.Errorf("rewritten as %s", xml)
+			}
+			h.wantDisk(uuid1, "fast/web1", "")
+		})
 	}
 }

@@ -83,13 +83,16 @@ func (j *job) startable() error {
 	if x.Kind == "block" && x.Source == j.conn.Path {
 		return nil
 	}
-	source := fmt.Sprintf("type='%s' source %q", x.Kind, x.Source)
-	if x.Kind == "volume" {
-		source = fmt.Sprintf("type='volume' %s/%s", x.Pool, x.Volume)
+	remedy := fmt.Sprintf("write <disk type='block'> with <source dev='%s'/>, with \"virsh edit\"", j.conn.Path)
+	switch {
+	case x.Kind == "volume":
+		// The only source that adopt changes.
+		remedy = fmt.Sprintf("run \"volbridge domain adopt %s\", or %s", j.owner.Name, remedy)
+	case j.disk.By == ByMetadata && foreignForm(x.Source):
+		remedy += fmt.Sprintf("; if the disk is to stay where it is, run \"volbridge domain forget %s %s\"", j.owner.Name, j.disk.Target)
 	}
-	return fmt.Errorf("its source is %s, but on this host volume %s/%s is block device %s: run \"volbridge domain adopt %s\", "+
-		"or write <disk type='block'> with <source dev='%s'/>",
-		source, j.disk.Pool, j.disk.Volume, j.conn.Path, j.owner.Name, j.conn.Path)
+	return fmt.Errorf("its source is %s, but on this host volume %s/%s is block device %s: %s",
+		sourceText(x), j.disk.Pool, j.disk.Volume, j.conn.Path, remedy)
 }
 
 // slice returns the size of the storage slice that the disk needs on a device

@@ -38,6 +38,13 @@ func (c *call) run(ctx context.Context, r rule) error {
 	}
 	var err error
 	if c.cfg, err = c.hook.config(); err != nil {
+		// Which pools are ours is not known. A volume of a pool is one of
+		// libvirt's then, which a broken file of ours must not keep from
+		// starting; one of ours libvirt cannot start by itself.
+		if !c.concerned(noPool) {
+			c.log.WithError(err).Warn("nothing is done: no disk has a path or metadata of volbridge")
+			return nil
+		}
 		return fmt.Errorf("domain %s: %w", c.event.Domain, err)
 	}
 	configured := func(name string) bool { _, is := c.cfg.Pool(name); return is }

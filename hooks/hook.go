@@ -107,11 +107,17 @@ func relevant(doc *domainxml.Document, isPool func(string) bool) bool {
 		if d.Kind == "volume" && isPool(d.Pool) || scan.Path(d.Source) {
 			return true
 		}
+		for _, b := range d.Backing {
+			if scan.Path(b.Source) {
+				return true
+			}
+		}
 	}
 	return false
 }
 
 func anyPool(string) bool { return true }
+func noPool(string) bool  { return false }
 
 // probeError is an answer: the line for stderr, and the start fails.
 type probeError struct{ line string }
@@ -134,7 +140,12 @@ func (h *Hook) config() (*config.Config, error) {
 		cfg.Path = h.ConfigPath
 		return cfg, nil
 	}
-	return cfg, err
+	if err != nil {
+		// The remedy first: a broken file may have more to say than libvirt
+		// passes on.
+		return nil, fmt.Errorf("configuration %s cannot be used (correct it; \"volbridge pool check\" reads it): %w", h.ConfigPath, err)
+	}
+	return cfg, nil
 }
 
 func (h *Hook) hostName() string {

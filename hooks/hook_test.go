@@ -153,7 +153,7 @@ func TestOperationsOnDomainsThatCannotBeServed(t *testing.T) {
 	}{
 		"broken XML": {stdin: reader(broken), want: "domain web1: ", quiet: map[string]bool{"release end": true, "reconnect begin": true}},
 		"huge XML":   {stdin: big, want: "domain web1: read the XML from stdin: domain XML is too large: at most 16777216 bytes are read", quiet: map[string]bool{"release end": true, "reconnect begin": true}},
-		"broken configuration": {stdin: reader(managed), want: "volbridge.toml: line 1, nonsense: unknown key",
+		"broken configuration": {stdin: reader(managed), want: "(correct it; \"volbridge pool check\" reads it): ",
 			spoil: func(t *testing.T, h *testHook, _ string) { h.breakConfig(t) }},
 		"pool is not configured": {stdin: reader(domain(blockDisk("/dev/volbridge/gone/web1"))), want: `pool "gone": pool is not configured`,
 			quiet: map[string]bool{"release end": true}},
@@ -204,15 +204,64 @@ func TestOperationsOnUnmanagedDomainsReadNothing(t *testing.T) {
 }
 
 func TestLibvirtsOwnPoolIsNotOurs(t *testing.T) {
-	h := newTestHook(t, "")
 	xml := domain("    <disk type='volume' device='disk'><source pool='default' volume='a'/><target dev='vda'/></disk>")
-	for _, op := range operations {
-		if r := h.run(xml, op[0], op[1]); r != (result{}) {
-			t.Errorf("%s: %+v", op, r)
+	for name, spoil := range map[string]func(h *testHook){
+		"configured":     func(*testHook) {},
+		"broken file":    func(h *testHook) { h.breakConfig(t) },
+		"file of others": func(h *testHook) { must(t, os.Chmod(h.ConfigPath, 0o666)) },
+		"no file":        func(h *testHook) { must(t, os.Remove(h.ConfigPath)) },
+		"a folder": func(h *testHook) {
+			must(t, os.Remove(h.ConfigPath))
+			must(t, os.Mkdir(h.ConfigPath, 0o700))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newTestHook(t, "")
+			spoil(h)
+			for _, op := range operations {
+				if r := h.run(xml, op[0], op[1]); r != (result{}) {
+					t.Errorf("%s: %+v", op, r)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(h.dir, "state")); !os.IsNotExist(err) {
+				t.Error("the state file was opened")
+			}
+		})
+	}
+}
+
+// TestBrokenConfigurationNamesTheFile and what to do, wherever a disk of ours
+// shows: by its path, the metadata or as the base of an overlay.
+func TestBrokenConfigurationNamesTheFile(t *testing.T) {
+	volume := "    <disk type='volume' device='disk'><source pool='fast' volume='web1'/><target dev='vda'/></disk>"
+	for name, xml := range map[string]string{
+		"path":     domain(blockDisk("/dev/volbridge/fast/web1")),
+		"metadata": strings.Replace(domain(volume), "<devices>", "<metadata><v:domain xmlns:v='"+domainxml.Namespace+"'/></metadata><devices>", 1),
+		"overlay": domain("    <disk type='file' device='disk'><source file='/s'/><backingStore type='block'><format type='raw'/>" +
+			"<source dev='/dev/volbridge/fast/web1'/></backingStore><target dev='vda'/></disk>"),
+	} {
+		h := newTestHook(t, "")
+		h.breakConfig(t)
+		r := h.run(xml, "prepare", "begin")
+		want := "configuration " + h.ConfigPath + " cannot be used (correct it; \"volbridge pool check\" reads it): "
+		if r.exit != 1 || !strings.Contains(firstLine(r.stderr), want) || !strings.Contains(r.stderr, "line 1, nonsense: unknown key") {
+			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(h.dir, "state")); !os.IsNotExist(err) {
-		t.Error("the state file was opened")
+}
+
+// TestOverlayIsRefused although neither its own source nor metadata is ours.
+func TestOverlayIsRefused(t *testing.T) {
+	xml := domain("    <disk type='file' device='disk'><source file='/s'/><backingStore type='block'><format type='raw'/>" +
+		"<source dev='/dev/volbridge/fast/web1'/></backingStore><target dev='vda'/></disk>")
+	h := newTestHook(t, "host_name = \"kvm02\"\nhost_id = \"x\"\n")
+	h.pool(t, "fast")
+	for _, op := range operations {
+		event := op[0] + " " + op[1]
+		r := h.run(xml, op[0], op[1])
+		if (r.exit != 0) != failing[event] || r.stdout != "" || failing[event] && !strings.Contains(r.stderr, "virsh blockcommit web1 vda") {
+			t.Errorf("%s: %+v", event, r)
+		}
 	}
 }
 

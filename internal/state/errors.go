@@ -49,7 +49,7 @@ func (e *BusyError) Error() string {
 	if e.Stale {
 		return said + " since before the last boot: run 'volbridge recover'"
 	}
-	return said + ": stop that domain or detach its disk first; if it does not run, run 'volbridge recover'"
+	return said + ": stop that domain first; if it does not run, run 'volbridge recover'"
 }
 
 // Unwrap makes errors.Is(err, ErrVolumeBusy) true.

@@ -1,0 +1,97 @@
+package bridge
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/volbridge/volbridge/domainxml"
+)
+
+// mayBe says whether a source that no pool of this host claims may be the
+// volume of the metadata: its path names that very volume, which is gone or
+// whose pool this host does not have; or it is of type='volume' and names it;
+// or it is a block device in the form of another host.
+func (d Disk) mayBe(m domainxml.ManagedDisk) bool {
+	switch d.XML.Kind {
+	case "volume":
+		return d.XML.Pool == m.Pool && d.XML.Volume == m.Volume
+	case "block":
+		return foreignForm(d.XML.Source) || d.named(m)
+	case "file":
+		return d.named(m)
+	}
+	return false
+}
+
+// named says whether the path is that of the volume, be it there or not.
+func (d Disk) named(m domainxml.ManagedDisk) bool {
+	return filepath.Clean(d.XML.Source) == LinkDir+m.Pool+"/"+m.Volume
+}
+
+// foreignForms begin the paths that the transports of other hosts give to a
+// volume: the identity of a SCSI or NVMe device, a DRBD resource, a multipath
+// map by its WWID. They name one device for good, as the volume's own path
+// does. A name such as /dev/sdx or a file says nothing about a volume.
+var foreignForms = []string{"/dev/disk/by-id/", "/dev/drbd/by-res/", "/dev/mapper/3"}
+
+// foreignForm says whether a path may be that of a volume on another host. No
+// backend of today makes such paths; a guest that comes from a host with
+// another transport has them, and only its metadata tells its volume here.
+func foreignForm(path string) bool {
+	clean := filepath.Clean(path)
+	for _, f := range foreignForms {
+		if strings.HasPrefix(clean, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// movedError: the guest was moved off the volume that its metadata names.
+type movedError struct {
+	domain string
+	disk   Disk
+}
+
+func (e *movedError) Error() string {
+	return fmt.Sprintf("it is no longer on volume %s/%s, which the metadata still names: it is on %s; "+
+		"if that is right, run \"volbridge domain forget %[4]s %[5]s\", else put the source back: from a snapshot's overlay "+
+		"with \"virsh blockcommit %[4]s %[5]s --active --pivot\" while the guest runs, otherwise with \"virsh edit\"",
+		e.disk.Pool, e.disk.Volume, sourceText(e.disk.XML), e.domain, e.disk.Target)
+}
+
+// overlaid refuses a disk that is not on a device of volbridge but writes above
+// one. The device is not attached for it, and its volume must not be handed to
+// the guest without what is above.
+func overlaid(domain string, x domainxml.Disk) error {
+	for _, b := range x.Backing {
+		if strings.HasPrefix(filepath.Clean(b.Source), LinkDir) {
+			return fmt.Errorf("it is on %s, an overlay such as a snapshot makes, above %s: "+
+				"merge it into the volume while the guest runs, with \"virsh blockcommit %s %s --active --pivot\"",
+				sourceText(x), b.Source, domain, x.Target)
+		}
+	}
+	return nil
+}
+
+// sourceText says what a disk is on.
+func sourceText(x domainxml.Disk) string {
+	if x.Kind == "volume" {
+		return fmt.Sprintf("type='volume' %s/%s", x.Pool, x.Volume)
+	}
+	return strings.TrimSpace(x.Kind + " " + x.Source)
+}
+
+// rewritable refuses to make a plain raw disk of one that is more: what is
+// above or below the device, and how its content is laid out, would be lost.
+func (d Disk) rewritable() error {
+	switch x := d.XML; {
+	case len(x.Backing) > 0:
+		return fmt.Errorf("%s has a backing chain (%s), which a raw volume cannot keep: end it with \"virsh blockpull\"",
+			sourceText(x), x.Backing[0].Source)
+	case x.Format != "" && x.Format != "raw":
+		return fmt.Errorf("%s holds format %s, and would be read as raw: copy the disk to the volume as raw", sourceText(x), x.Format)
+	}
+	return nil
+}
