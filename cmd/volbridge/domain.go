@@ -13,10 +13,10 @@ import (
 func domainCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "domain",
-		Usage: "look at a domain's disks, rewrite its XML, take disks into management",
+		Usage: "look at a domain's disks, rewrite its XML, take disks into management or out of it",
 		Description: `Example:
   volbridge domain disks web`,
-		Subcommands: []*cli.Command{domainDisksCommand(a), domainRewriteCommand(a), domainAdoptCommand(a)},
+		Subcommands: []*cli.Command{domainDisksCommand(a), domainRewriteCommand(a), domainAdoptCommand(a), domainForgetCommand(a)},
 	}
 }
 

@@ -18,10 +18,9 @@ func domainAdoptCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "adopt", Usage: "take the disks that a pool recognises into management", ArgsUsage: "DOMAIN",
 		Description: `Records in the domain's metadata which of its disks are volumes of which pool, in
-the running and in the stored definition. In the stored one, disks that are
-written in a way with which libvirt could not start them here, such as <disk
-type='volume'> with a pool of volbridge, become block disks. A running guest is
-not touched.
+the running and in the stored definition. In the stored one, <disk
+type='volume'> with a pool of volbridge, which libvirt could not start, becomes
+a block disk. Every other source stays as it is. A running guest is not touched.
 
 Example:
   volbridge domain adopt web --dry-run`,
@@ -182,7 +181,9 @@ func (p *adoption) add(d bridge.Disk, conn pool.Connection) {
 	if !j.Recorded {
 		p.meta.Disks = append(p.meta.Disks, domainxml.ManagedDisk{Target: d.Target, Pool: d.Pool, Volume: d.Volume, SizeBytes: size})
 	}
-	if p.Definition == "stored" && (d.XML.Kind != "block" || d.XML.Source != conn.Path) {
+	// Only what names the volume itself becomes its device. Any other source is
+	// the administrator's: the guest may have data there.
+	if p.Definition == "stored" && d.XML.Kind == "volume" {
 		j.Path = conn.Path
 		block := domainxml.BlockDisk{Target: d.Target, Path: conn.Path}
 		if size < conn.SizeBytes {
