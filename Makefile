@@ -27,7 +27,7 @@ build: ## bin/volbridge and bin/volbridge-hook
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/volbridge-hook ./cmd/volbridge-hook
 
 test: setup-test build ## everything, on real libvirt and QEMU (root; a skip is a failure where CI is set)
-	$(GO) test -tags $(TAGS) -p 1 -timeout 40m $(if $(RUN),-run '$(RUN)') ./...
+	$(GO) test -tags $(TAGS) -p 1 $(if $(CI),-count=1) -timeout 40m $(if $(RUN),-run '$(RUN)') ./...
 
 demo: setup build ## move a running guest from a file to a raw block device, and back and forth
 	$(GO) run -tags $(TAGS) ./lab/demo
