@@ -50,6 +50,11 @@ func (b *backend) announce(ctx context.Context, root *os.Root, f *folder, r pool
 	if err != nil && !first {
 		return err
 	}
+	// The file may have come since it was judged, from a clone of this host:
+	// what is replaced must be what was judged.
+	if err := b.conflict(r, before.holders()); err != nil {
+		return err
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -86,6 +91,10 @@ func (b *backend) judge(grants *os.Root, r pool.GrantRequest) error {
 	if err != nil {
 		return err
 	}
+	return b.conflict(r, holders)
+}
+
+func (b *backend) conflict(r pool.GrantRequest, holders []pool.Holder) error {
 	if others := r.Conflicts(holders); len(others) > 0 {
 		return &pool.HeldError{Pool: b.name, Volume: r.Volume, Holders: others, Request: &r}
 	}
