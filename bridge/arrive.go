@@ -75,8 +75,8 @@ func (b *Bridge) Restore(ctx context.Context, doc *domainxml.Document) (xml []by
 			return err
 		}, nil
 	})
-	var moved *movedError
-	if errors.As(err, &moved) {
+	var elsewhere *movedError
+	if errors.As(err, &elsewhere) {
 		err = fmt.Errorf("%w; the XML of a saved image is changed with \"virsh managedsave-edit\" or \"virsh save-image-edit\"", err)
 	}
 	return xml, err

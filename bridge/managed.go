@@ -174,7 +174,7 @@ func (r recogniser) fromMetadata(d Disk, m domainxml.ManagedDisk, found pool.Vol
 		return d, true, err
 	}
 	if !d.mayBe(m) {
-		return d, true, &movedError{domain: r.domain, disk: d}
+		return d, true, moved(r.domain, d)
 	}
 	return d, true, nil
 }

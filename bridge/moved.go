@@ -48,17 +48,17 @@ func foreignForm(path string) bool {
 	return false
 }
 
-// movedError: the guest was moved off the volume that its metadata names.
-type movedError struct {
-	domain string
-	disk   Disk
-}
+// movedError: the guest was moved off the device of its volume.
+type movedError struct{ text string }
 
-func (e *movedError) Error() string {
-	return fmt.Sprintf("it is no longer on volume %s/%s, which the metadata still names: it is on %s; "+
+func (e *movedError) Error() string { return e.text }
+
+// moved refuses a disk that is not on the volume that the metadata names.
+func moved(domain string, d Disk) error {
+	return &movedError{fmt.Sprintf("it is no longer on volume %s/%s, which the metadata still names: it is on %s; "+
 		"if that is right, run \"volbridge domain forget %[4]s %[5]s\", else put the source back: from a snapshot's overlay "+
 		"with \"virsh blockcommit %[4]s %[5]s --active --pivot\" while the guest runs, otherwise with \"virsh edit\"",
-		e.disk.Pool, e.disk.Volume, sourceText(e.disk.XML), e.domain, e.disk.Target)
+		d.Pool, d.Volume, sourceText(d.XML), domain, d.Target)}
 }
 
 // overlaid refuses a disk that is not on a device of volbridge but writes above
@@ -67,9 +67,9 @@ func (e *movedError) Error() string {
 func overlaid(domain string, x domainxml.Disk) error {
 	for _, b := range x.Backing {
 		if strings.HasPrefix(filepath.Clean(b.Source), LinkDir) {
-			return fmt.Errorf("it is on %s, an overlay such as a snapshot makes, above %s: "+
-				"merge it into the volume while the guest runs, with \"virsh blockcommit %s %s --active --pivot\"",
-				sourceText(x), b.Source, domain, x.Target)
+			return &movedError{fmt.Sprintf("it is on %s, an overlay such as a snapshot makes, above %s: while the guest runs, "+
+				"merge it with \"virsh blockcommit %s %s --active --pivot\"; if it does not run, \"virsh edit\" puts the source "+
+				"back on the volume, without what is in the overlay", sourceText(x), b.Source, domain, x.Target)}
 		}
 	}
 	return nil
