@@ -101,7 +101,10 @@ type Hypervisor interface {
 	URI() string
 	// Host describes the daemon's host.
 	Host(ctx context.Context) (HostInfo, error)
-	// Guest finds a domain by name, UUID or id, or returns ErrNoGuest.
+	// Resolve finds a domain's UUID and name by name, UUID or id, or returns
+	// ErrNoGuest.
+	Resolve(ctx context.Context, ref string) (uuid, name string, err error)
+	// Guest describes a domain found like that.
 	Guest(ctx context.Context, ref string) (Guest, error)
 	// Where says whether the domain is defined and active here. A domain that
 	// is unknown is no error.

@@ -123,13 +123,13 @@ func LockName(uuid string) string { return "migrate-" + uuid + ".lock" }
 // guest until its end it holds the lock of the domain.
 func (m *Mover) Run(ctx context.Context, o Options) (Result, error) {
 	start := time.Now()
-	g, err := m.Source.Guest(ctx, o.Domain)
+	uuid, name, err := m.Source.Resolve(ctx, o.Domain)
 	if err != nil {
 		return Result{}, fmt.Errorf("look up domain %s on %s: %w", o.Domain, m.Source.URI(), err)
 	}
-	release, err := m.Lock(filepath.Join(m.LockDir, LockName(g.UUID)))
+	release, err := m.Lock(filepath.Join(m.LockDir, LockName(uuid)))
 	if errors.Is(err, ErrLocked) {
-		r := &Refusal{Domain: g.Name}
+		r := &Refusal{Domain: name}
 		r.add("another migration or recovery of it runs on this host: wait for it (%v)", err)
 		return Result{}, r
 	}

@@ -195,6 +195,10 @@ func (d *fakeDaemon) Host(context.Context) (h HostInfo, err error) {
 	return h, err
 }
 
+func (d *fakeDaemon) Resolve(context.Context, string) (uuid, name string, err error) {
+	return guestUUID, "web1", d.w.point(func() error { return nil })
+}
+
 func (d *fakeDaemon) Guest(_ context.Context, ref string) (g Guest, err error) {
 	err = d.w.point(func() error {
 		s := d.w.guest[d.name]

@@ -79,6 +79,22 @@ func (d *Daemon) Host(ctx context.Context) (migrate.HostInfo, error) {
 	})
 }
 
+// Resolve finds a domain's UUID and name by name, UUID or id.
+func (d *Daemon) Resolve(ctx context.Context, ref string) (uuid, name string, err error) {
+	found, err := within(ctx, func() (found [2]string, err error) {
+		dom, err := virt.Domain(d.conn, ref)
+		if err != nil {
+			return found, noGuest(err)
+		}
+		defer dom.Free()
+		if found[0], err = dom.GetUUIDString(); err == nil {
+			found[1], err = dom.GetName()
+		}
+		return found, plain(err)
+	})
+	return found[0], found[1], err
+}
+
 // Guest describes a domain found by name, UUID or id.
 func (d *Daemon) Guest(ctx context.Context, ref string) (migrate.Guest, error) {
 	return within(ctx, func() (migrate.Guest, error) {
