@@ -21,7 +21,11 @@ func corpusDir(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("VOLBRIDGE_LIBVIRT_XML")
 	if dir == "" {
-		dir = filepath.Join("..", ".cache", "libvirt-xml")
+		cache := os.Getenv("VOLBRIDGE_CACHE")
+		if cache == "" {
+			cache = filepath.Join("..", ".cache")
+		}
+		dir = filepath.Join(cache, "libvirt-xml")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "tests")); err != nil {
 		testenv.Missing(t, "libvirt's XML files in "+dir+": run scripts/fetch-libvirt-xml.sh")

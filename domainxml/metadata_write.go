@@ -6,11 +6,6 @@ import (
 	"strings"
 )
 
-// Element returns just the <volbridge:domain …> element, self-contained.
-func (m Metadata) Element() []byte {
-	return []byte(m.format(Prefix, layout{lead: "\n", unit: "  "}))
-}
-
 // Unqualified returns the element without prefix and namespace, as
 // virDomainSetMetadata wants it beside Namespace and Prefix: it adds both, and
 // fails on an element that has them already.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/volbridge/volbridge/pool"
 )
 
@@ -54,8 +56,10 @@ type Pool struct {
 	driver pool.Driver
 }
 
-// Open makes the pool's backend; it asks nobody.
-func (p Pool) Open() (pool.Backend, error) { return p.driver.Open(p.Name, p.Settings) }
+// Open makes the pool's backend, which logs to log; it asks nobody.
+func (p Pool) Open(log *logrus.Entry) (pool.Backend, error) {
+	return p.driver.Open(p.Name, p.Settings, log)
+}
 
 // Default is the configuration of a host without a file: no pools.
 func Default() *Config {

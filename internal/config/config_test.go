@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/sirupsen/logrus"
 
 	"github.com/volbridge/volbridge/internal/units"
 	"github.com/volbridge/volbridge/pool"
@@ -29,6 +31,14 @@ type arraySettings struct {
 	Wait    units.Duration    `toml:"wait"`
 	Labels  map[string]string `toml:"labels"`
 	Login   login             `toml:"login"`
+}
+
+// Place is where the array is; the address "nowhere" does not say it.
+func (s *arraySettings) Place() string {
+	if s.Address == "nowhere" {
+		return ""
+	}
+	return "array " + s.Address
 }
 
 type login struct {
@@ -51,7 +61,7 @@ func drivers(opened *[]string) []pool.Driver {
 			}
 			return found
 		},
-		Open: func(name string, settings any) (pool.Backend, error) {
+		Open: func(name string, settings any, _ *logrus.Entry) (pool.Backend, error) {
 			*opened = append(*opened, name)
 			if settings.(*arraySettings).Address == "broken" {
 				return nil, errors.New("broken")
@@ -61,7 +71,7 @@ func drivers(opened *[]string) []pool.Driver {
 	}, {
 		Type:     "plain",
 		Settings: func() any { return &struct{}{} },
-		Open:     func(name string, settings any) (pool.Backend, error) { return nil, nil },
+		Open:     func(name string, settings any, _ *logrus.Entry) (pool.Backend, error) { return nil, nil },
 	}}
 }
 
@@ -128,7 +138,7 @@ type = "plain"
 	}
 
 	errUnknown := errors.New("unknown pool")
-	pools := c.OpenPools(errUnknown)
+	pools := c.OpenPools(errUnknown, nil)
 	if d := cmp.Diff([]string{"fast", "a.b-c_d"}, pools.Names()); d != "" {
 		t.Error(d)
 	}
@@ -273,7 +283,8 @@ func TestHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The id may never change: arrays know the host by it.
-	if want := (pool.Host{Name: "kvm01.example", ID: "5e2565972bf345adb9b9c60115e496da"}); h != want {
+	if want := (pool.Host{Name: "kvm01.example", ID: "5e2565972bf345adb9b9c60115e496da",
+		NQN: "nqn.2014-08.org.nvmexpress:uuid:c64a6e1b-a8b7-8701-a942-00bfc77f0f6c"}); h != want {
 		t.Errorf("host = %+v, want %+v", h, want)
 	}
 	if again, err := Default().Host(root); err != nil || again != h {
@@ -281,7 +292,7 @@ func TestHost(t *testing.T) {
 	}
 	c := Default()
 	c.HostName, c.HostID = "a", "b"
-	if h, err := c.Host(t.TempDir()); err != nil || h != (pool.Host{Name: "a", ID: "b"}) {
+	if h, err := c.Host(t.TempDir()); err != nil || h.Name != "a" || h.ID != "b" || h.NQN == "" {
 		t.Errorf("configured host = %+v, %v", h, err)
 	}
 	for name, files := range map[string]map[string]string{
@@ -295,6 +306,24 @@ func TestHost(t *testing.T) {
 	}
 	if _, err := Default().Host(tree(t, map[string]string{"etc/machine-id": id, "proc/sys/kernel/hostname": "a b\n"})); err == nil {
 		t.Error("a host name with a space was taken")
+	}
+}
+
+func TestHostNQN(t *testing.T) {
+	for text, want := range map[string]string{
+		"nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555\n": "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555",
+		"nqn.2020-01.com.example:kvm01":                                          "nqn.2020-01.com.example:kvm01",
+		"":                                                                       "",
+		"kvm01":                                                                  "",
+		"nqn.2020-01.com.example:a,traddr=10.0.0.1": "",
+		"nqn.2020-01.com.example:a b":               "",
+		"nqn.2020-01.a:" + strings.Repeat("x", 300): "",
+	} {
+		root := tree(t, map[string]string{"etc/nvme/hostnqn": text, "etc/machine-id": strings.Repeat("0", 32), "proc/sys/kernel/hostname": "a"})
+		h, err := Default().Host(root)
+		if want == "" && (err == nil || !strings.Contains(err.Error(), "gen-hostnqn")) || want != "" && (err != nil || h.NQN != want) {
+			t.Errorf("%q: %q, %v", text, h.NQN, err)
+		}
 	}
 }
 
@@ -328,4 +357,25 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Two pools with the same volumes are refused, and both are named.
+func TestPoolsOfOnePlace(t *testing.T) {
+	const two = `[pool.a]
+type = "array"
+address = "%s"
+[pool.b]
+type = "array"
+address = "%s"
+verify = false
+`
+	for _, c := range []struct{ first, second, says string }{
+		{"one", "one", "line 4, pool.b: its volumes are those of [pool.a] already (array one): remove one of the two"},
+		{"one", "two", ""}, {"nowhere", "nowhere", ""},
+	} {
+		_, err := Load(write(t, fmt.Sprintf(two, c.first, c.second), 0o600), drivers(new([]string)))
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s and %s: %v; want %q", c.first, c.second, err, c.says)
+		}
+	}
 }

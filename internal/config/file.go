@@ -18,7 +18,9 @@ func readFile(path string) (data []byte, perm fs.FileMode, err error) {
 	// Not to hang where somebody has put a named pipe.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, fmt.Errorf("%w: %s does not exist: write one (man volbridge.toml), or name another with --config", ErrNoConfig, path)
+		return nil, 0, fmt.Errorf("%w: %s does not exist: write one, with lines such as these, or name another with --config\n"+
+			"  [pool.fast]\n  type = \"dir\"\n  path = \"/srv/volbridge\"\n"+
+			"'volbridge pool --help' lists all keys", ErrNoConfig, path)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("read configuration: %w", err)

@@ -3,11 +3,11 @@ package config
 import (
 	"io/fs"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/volbridge/volbridge/internal/lazyregexp"
 	"github.com/volbridge/volbridge/internal/units"
 	"github.com/volbridge/volbridge/pool"
 )
@@ -49,6 +49,12 @@ func Load(path string, drivers []pool.Driver) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Parse(path, data, perm, drivers)
+}
+
+// Parse is Load for what is to be written into the file, with this mode. path is
+// for messages.
+func Parse(path string, data []byte, perm fs.FileMode, drivers []pool.Driver) (*Config, error) {
 	l := loader{drivers: drivers, lines: map[string]int{}}
 	l.doc = parse(data, &l.ps)
 	l.duplicates()
@@ -122,8 +128,8 @@ var (
 	logLevels = []string{"error", "warn", "info", "debug", "trace"}
 	// A host's name and id are compared and shown, and become part of file
 	// names.
-	hostPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$`)
-	poolPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$`)
+	hostPattern = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`).AtMost(253)
+	poolPattern = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`).AtMost(40)
 )
 
 func (l *loader) checkGlobals(s settings) {

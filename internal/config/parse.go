@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/volbridge/volbridge/internal/lazyregexp"
 )
 
 // entry is one `key = value` with the table that it stands in. Inline tables
@@ -119,7 +120,7 @@ func keyOf(n *unstable.Node) (path []string, at uint32) {
 }
 
 // statementStart is a line that looks like the beginning of a statement.
-var statementStart = regexp.MustCompile(`(?m)^[ \t]*(\[|[A-Za-z0-9_."'-]+[ \t]*=)`)
+var statementStart = lazyregexp.New(`(?m)^[ \t]*(\[|[A-Za-z0-9_."'-]+[ \t]*=)`)
 
 // resume reports a mistake in the grammar and goes on at the next line that
 // looks like a statement. It returns false at the end of the file.
@@ -150,7 +151,7 @@ func (r *reader) resume() bool {
 	return true
 }
 
-var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var bareKey = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 // dotted writes a path as TOML does.
 func dotted(path []string) string {

@@ -24,10 +24,31 @@ func (l *loader) pools() []Pool {
 			l.ps.add(s.line, "pool."+quoted(s.name), "not a possible name of a pool: up to 40 letters, digits, '-', '_' and '.'")
 		}
 		if p, ok := l.pool(s); ok {
+			l.elsewhere(s, p, list)
 			list = append(list, p)
 		}
 	}
 	return list
+}
+
+// placed are settings that say where their pool's volumes are, for people. Two
+// pools of one type and place have the same volumes; "": they cannot say it.
+type placed interface{ Place() string }
+
+// elsewhere refuses a pool whose volumes are those of an earlier one: each
+// would have two names, and be two volumes to whoever keeps records of them.
+func (l *loader) elsewhere(s *section, p Pool, earlier []Pool) {
+	at, ok := p.Settings.(placed)
+	if !ok || at.Place() == "" {
+		return
+	}
+	for _, other := range earlier {
+		if o, ok := other.Settings.(placed); ok && other.Type == p.Type && o.Place() == at.Place() {
+			l.ps.add(s.line, dotted([]string{"pool", s.name}), "its volumes are those of [%s] already (%s): remove one of the two",
+				dotted([]string{"pool", other.Name}), at.Place())
+			return
+		}
+	}
 }
 
 func (l *loader) sections() []*section {

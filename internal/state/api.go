@@ -31,8 +31,10 @@ type Attachment struct {
 	Volume     string
 	Mode       string // pool.AccessMode
 	Phase      Phase
-	Path       string // device path that was handed over, once known
+	Path       string // device path that is to be handed over, or was; empty: not known
 	Arrival    string // one-time token of an incoming migration, empty after prepare
+	Device     []byte // JSON: how the device was reached, once known; no secrets
+	Stopped    string // why the guest stopped here, as far as libvirt said; empty while it runs
 	BootID     string // of the boot in which this was written
 	Updated    time.Time
 }

@@ -74,36 +74,6 @@ func (s *Store) busy(by Attachment) *BusyError {
 // Stale says whether a record with this boot id is from before the last boot.
 func (s *Store) Stale(bootID string) bool { return bootID != s.bootID }
 
-// Change is one more thing that SetPhase sets.
-type Change func(*Attachment)
-
-// WithPath sets the device path that was handed over.
-func WithPath(path string) Change { return func(a *Attachment) { a.Path = path } }
-
-// WithArrival sets the token of an incoming migration; empty clears it.
-func WithArrival(token string) Change { return func(a *Attachment) { a.Arrival = token } }
-
-// WithMode sets the access mode.
-func WithMode(mode string) Change { return func(a *Attachment) { a.Mode = mode } }
-
-// SetPhase moves an attachment on, and stamps it with the time and this boot.
-// It gives ErrNoRecord if there is none.
-func (s *Store) SetPhase(ctx context.Context, k Key, phase Phase, changes ...Change) error {
-	err := s.write(ctx, func(tx *sql.Tx) error {
-		a, err := s.attachment(ctx, tx, k)
-		if err != nil {
-			return err
-		}
-		a.Phase = phase
-		for _, change := range changes {
-			change(&a)
-		}
-		_, err = s.put(ctx, tx, a)
-		return err
-	})
-	return s.explain(fmt.Sprintf("set volume %s/%s of domain %s to %s", k.Pool, k.Volume, k.DomainUUID, phase), err)
-}
-
 // Update stores all fields of an attachment that is there, stamped with the
 // time and this boot. It gives ErrNoRecord if there is none.
 func (s *Store) Update(ctx context.Context, a Attachment) error {
@@ -112,13 +82,46 @@ func (s *Store) Update(ctx context.Context, a Attachment) error {
 
 // UpdateAll is Update for several attachments in one transaction.
 func (s *Store) UpdateAll(ctx context.Context, list []Attachment) error {
-	var at Attachment
-	err := s.write(ctx, func(tx *sql.Tx) error {
+	return s.updateAll(ctx, list, s.write, func(Attachment) error { return nil })
+}
+
+// UpdateSoon is UpdateAll for what a power cut may undo, and does not wait for
+// the disk. A power cut is the end of this boot, and of the records of another
+// boot only their keys and their boot id count: no guest runs by them, nothing
+// is proved by them, and recovery takes back what they name in whatever phase
+// they are. Neither changes here: where a record is of another boot, so that
+// this one would become known by the update, UpdateSoon is UpdateAll.
+func (s *Store) UpdateSoon(ctx context.Context, list []Attachment) error {
+	err := s.updateAll(ctx, list, s.writeSoon, func(there Attachment) error {
+		if s.Stale(there.BootID) {
+			return errOtherBoot
+		}
+		return nil
+	})
+	if errors.Is(err, errOtherBoot) {
+		return s.UpdateAll(ctx, list)
+	}
+	return err
+}
+
+var errOtherBoot = errors.New("the record is of another boot")
+
+func (s *Store) updateAll(ctx context.Context, list []Attachment,
+	write func(context.Context, func(*sql.Tx) error) error, may func(there Attachment) error) error {
+	if len(list) == 0 {
+		return nil
+	}
+	at := list[0]
+	err := write(ctx, func(tx *sql.Tx) error {
 		for _, at = range list {
-			if _, err := s.attachment(ctx, tx, at.Key()); err != nil {
-				return err
+			there, err := s.attachment(ctx, tx, at.Key())
+			if err == nil {
+				err = may(there)
 			}
-			if _, err := s.put(ctx, tx, at); err != nil {
+			if err == nil {
+				_, err = s.put(ctx, tx, at)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -127,9 +130,11 @@ func (s *Store) UpdateAll(ctx context.Context, list []Attachment) error {
 	return s.explain(fmt.Sprintf("update volume %s/%s of domain %s", at.Pool, at.Volume, at.DomainName), err)
 }
 
-// Forget removes an attachment; one that is not there is no error.
+// Forget removes an attachment; one that is not there is no error. It does not
+// wait for the disk: after a power cut the record may be there again, and
+// recovery takes back once more what was taken back, which does no harm.
 func (s *Store) Forget(ctx context.Context, k Key) error {
-	err := s.write(ctx, func(tx *sql.Tx) error {
+	err := s.writeSoon(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM attachment WHERE domain_uuid=? AND pool=? AND volume=?",
 			k.DomainUUID, k.Pool, k.Volume)
 		return err
@@ -148,6 +153,13 @@ func (s *Store) Domain(ctx context.Context, uuid string) ([]Attachment, error) {
 func (s *Store) Volume(ctx context.Context, pool, volume string) ([]Attachment, error) {
 	list, err := attachments(ctx, s.db, "WHERE pool=? AND volume=? ORDER BY domain_name, domain_uuid", pool, volume)
 	return list, s.explain(fmt.Sprintf("look up volume %s/%s", pool, volume), err)
+}
+
+// Path returns the attachments with this device path, of whatever pool: two
+// pools may be one place under two names.
+func (s *Store) Path(ctx context.Context, path string) ([]Attachment, error) {
+	list, err := attachments(ctx, s.db, "WHERE path=? ORDER BY domain_name, domain_uuid, pool, volume", path)
+	return list, s.explain("look up device "+path, err)
 }
 
 // All returns every attachment, sorted by domain and target.
@@ -170,10 +182,10 @@ func (s *Store) attachment(ctx context.Context, q rower, k Key) (Attachment, err
 func (s *Store) put(ctx context.Context, tx *sql.Tx, a Attachment) (Attachment, error) {
 	a.BootID, a.Updated = s.bootID, s.now()
 	_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO attachment
-		(domain_uuid, pool, volume, domain_name, target, mode, phase, path, arrival, boot_id, updated_ns)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
+		(domain_uuid, pool, volume, domain_name, target, mode, phase, path, arrival, boot_id, updated_ns, device, stopped)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 		a.DomainUUID, a.Pool, a.Volume, a.DomainName, a.Target, a.Mode, string(a.Phase), a.Path, a.Arrival,
-		a.BootID, a.Updated.UnixNano())
+		a.BootID, a.Updated.UnixNano(), a.Device, a.Stopped)
 	return a, err
 }
 
@@ -183,11 +195,11 @@ type rower interface {
 
 func attachments(ctx context.Context, q rower, where string, args ...any) ([]Attachment, error) {
 	rows, err := q.QueryContext(ctx, `SELECT domain_uuid, pool, volume, domain_name, target, mode, phase,
-		path, arrival, boot_id, updated_ns FROM attachment `+where, args...)
+		path, arrival, boot_id, updated_ns, device, stopped FROM attachment `+where, args...)
 	return collect(rows, err, func(a *Attachment) error {
 		var updated int64
 		err := rows.Scan(&a.DomainUUID, &a.Pool, &a.Volume, &a.DomainName, &a.Target, &a.Mode, &a.Phase,
-			&a.Path, &a.Arrival, &a.BootID, &updated)
+			&a.Path, &a.Arrival, &a.BootID, &updated, &a.Device, &a.Stopped)
 		a.Updated = time.Unix(0, updated)
 		return err
 	})

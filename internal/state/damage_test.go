@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +85,7 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("after the upgrade: %d records, %v; want 3", len(all), err)
 	}
 	check(t, s.Close())
-	refused(t, path, ErrNewer, "version 2")
+	refused(t, path, ErrNewer, fmt.Sprintf("version %d", len(more)))
 
 	// An upgrade that fails leaves the file as it was.
 	path = statePath(t)

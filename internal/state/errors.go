@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/volbridge/volbridge/pool"
 )
 
 // The answers that callers tell apart.
@@ -44,10 +46,13 @@ type BusyError struct {
 }
 
 func (e *BusyError) Error() string {
-	said := fmt.Sprintf("volume %s/%s is used by domain %s (%s, %s) on this host",
-		e.Pool, e.Volume, e.DomainName, e.DomainUUID, e.Phase)
+	owner := pool.Owner{UUID: e.DomainUUID, Name: e.DomainName}
+	said := fmt.Sprintf("volume %s/%s is used by %s (%s, %s) on this host", e.Pool, e.Volume, owner.Text(), e.DomainUUID, e.Phase)
 	if e.Stale {
 		return said + " since before the last boot: run 'volbridge recover'"
+	}
+	if e.DomainName == pool.CopyOwner {
+		return said + ": wait for its end; if its command does not run any more, run 'volbridge recover'"
 	}
 	return said + ": stop that domain first; if it does not run, run 'volbridge recover'"
 }

@@ -16,20 +16,24 @@ import (
 )
 
 // Store is the open state file. Its methods may be called from several
-// goroutines; each is one transaction that is on the disk when it returns.
+// goroutines; each is one transaction, and all but UpdateSoon and Forget have it
+// on the disk when they return.
 type Store struct {
-	path   string
-	bootID string
-	db     *sql.DB
-	now    func() time.Time
+	path        string
+	bootID      string
+	db          *sql.DB
+	now         func() time.Time
+	busyTimeout time.Duration
+	leaveLog    bool
 }
 
 // Option changes how Open works.
 type Option func(*options)
 
 type options struct {
-	busy    time.Duration
-	schemas []string
+	busy     time.Duration
+	schemas  []string
+	leaveLog bool
 }
 
 // WithBusyTimeout sets how long a call waits for other processes; 10 s
@@ -37,6 +41,18 @@ type options struct {
 func WithBusyTimeout(d time.Duration) Option {
 	return func(o *options) { o.busy = d }
 }
+
+// LeaveLog is for a process whose end somebody waits for: Close leaves what was
+// written in the log beside the file, as long as that is small, and the file
+// open until the process ends. Who closes the file without this option and is
+// the last to have it open writes the log into it, which has to wait for the disk
+// twice. The next who opens the file reads all of a log that was left, page by
+// page: so a large one is no gain.
+func LeaveLog() Option {
+	return func(o *options) { o.leaveLog = true }
+}
+
+const maxLogBytes = 256 << 10
 
 // Open opens the state file, and creates it and its folder where they are
 // missing. bootID is what BootID returns: each record carries the boot in
@@ -54,7 +70,7 @@ func Open(ctx context.Context, path, bootID string, opts ...Option) (*Store, err
 	if err != nil {
 		return nil, explain(path, "open", err)
 	}
-	s := &Store{path: path, bootID: bootID, db: sql.OpenDB(connector), now: time.Now}
+	s := &Store{path: path, bootID: bootID, db: sql.OpenDB(connector), now: time.Now, busyTimeout: o.busy, leaveLog: o.leaveLog}
 	// One connection: SQLite has one writer anyway, and two connections of one
 	// process would wait for each other.
 	s.db.SetMaxOpenConns(1)
@@ -64,8 +80,14 @@ func Open(ctx context.Context, path, bootID string, opts ...Option) (*Store, err
 	return s, nil
 }
 
-// Close flushes and closes the file.
+// Close flushes and closes the file, but for what LeaveLog says.
 func (s *Store) Close() error {
+	if s.leaveLog {
+		// What cannot be looked at is closed in the usual way, which says why.
+		if info, err := os.Stat(s.path + logSuffix); err == nil && info.Size() <= maxLogBytes {
+			return nil
+		}
+	}
 	return s.explain("close", s.db.Close())
 }
 
@@ -84,8 +106,16 @@ func dsn(path string, busy time.Duration) string {
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 }
 
+// SQLite keeps these beside its file while it is open, and after a crash or
+// LeaveLog for longer.
+const (
+	logSuffix   = "-wal"
+	indexSuffix = "-shm"
+)
+
 // makeFile gives the file its mode before SQLite sees it; SQLite copies the
-// mode to the files that it keeps beside it.
+// mode to the files that it makes beside it. Those that are there may have been
+// put there by a person, who restored a copy.
 func makeFile(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -99,11 +129,41 @@ func makeFile(path string) error {
 	if err != nil {
 		return err
 	}
+	if err := private(path, info, f.Chmod); err != nil {
+		return err
+	}
+	for _, suffix := range []string{logSuffix, indexSuffix} {
+		if err := beside(path + suffix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beside does not open the file: closing it would end the locks that this
+// process has on it through SQLite.
+func beside(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = private(path, info, func(mode fs.FileMode) error { return os.Chmod(path, mode) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // whoever had it closed the file just now
+	}
+	return err
+}
+
+// private refuses what is no file, and takes it from all but its owner.
+func private(path string, info fs.FileInfo, chmod func(fs.FileMode) error) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is a %s, not a file: choose another state_dir", path, info.Mode().Type())
 	}
 	if info.Mode().Perm()&^fs.FileMode(0o600) != 0 {
-		return f.Chmod(0o600)
+		return chmod(0o600)
 	}
 	return nil
 }
@@ -144,7 +204,7 @@ func lockFolder(ctx context.Context, dir string) (unlock func(), err error) {
 		return func() { f.Close() }, nil
 	case <-ctx.Done():
 		go func() { <-taken; f.Close() }()
-		return nil, fmt.Errorf("wait for another process that makes %s ready: %w", dir, ctx.Err())
+		return nil, fmt.Errorf("wait for other processes that write in %s: %w", dir, ctx.Err())
 	}
 }
 

@@ -22,6 +22,8 @@ func TestMain(m *testing.M) {
 		exit(claimAll(os.Args[1], os.Args[2]))
 	case "write":
 		exit(writeForever(os.Args[1]))
+	case "leave":
+		exit(claimAndLeave(os.Args[1], os.Args[2], os.Args[3]))
 	}
 	os.Exit(m.Run())
 }
@@ -118,7 +120,7 @@ func writeForever(path string) error {
 			return err
 		}
 		fmt.Println(i)
-		if err := s.SetPhase(context.Background(), a.Key(), Held); err != nil {
+		if err := s.Update(context.Background(), a); err != nil {
 			return err
 		}
 	}
@@ -167,7 +169,7 @@ func BenchmarkOpenWriteClose(b *testing.B) {
 	for b.Loop() {
 		s, err := Open(b.Context(), path, boot1)
 		check(b, err)
-		check(b, s.SetPhase(b.Context(), attachment("web", "a", "").Key(), Held))
+		check(b, s.Update(b.Context(), attachment("web", "a", "exclusive")))
 		check(b, s.Close())
 	}
 }

@@ -48,7 +48,10 @@ CREATE TABLE step (
 	updated_ns   INTEGER NOT NULL,
 	PRIMARY KEY (migration_id, n)
 ) WITHOUT ROWID;
-`}
+`, `
+ALTER TABLE attachment ADD COLUMN device BLOB;
+ALTER TABLE attachment ADD COLUMN stopped TEXT NOT NULL DEFAULT '';
+`, copyTable}
 
 // look says which version the file has and how it is journalled, and refuses
 // what this program cannot use. It changes nothing.
@@ -87,7 +90,7 @@ func inspect(ctx context.Context, q queryer, newest int) (version int, err error
 // upgrade applies the schemas that the file lacks, all or none. Another
 // process may have done it meanwhile, so it looks again inside.
 func (s *Store) upgrade(ctx context.Context, schemas []string) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
+	return transact(ctx, s.db, func(tx *sql.Tx) error {
 		version, err := inspect(ctx, tx, len(schemas))
 		if err != nil {
 			return err
@@ -100,20 +103,4 @@ func (s *Store) upgrade(ctx context.Context, schemas []string) error {
 		_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, version))
 		return err
 	})
-}
-
-// write runs do in one transaction, which is on the disk when write returns
-// nil and has left no trace when it returns an error.
-func (s *Store) write(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := do(tx); err != nil {
-		// A rollback that fails loses nothing: SQLite has done it already, as
-		// it does on a full disk, or does it when the connection closes.
-		_ = tx.Rollback()
-		return err
-	}
-	return tx.Commit()
 }

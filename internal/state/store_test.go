@@ -105,8 +105,9 @@ func TestAttachmentLife(t *testing.T) {
 		t.Errorf("claimed = %+v", a)
 	}
 	now = now.Add(time.Minute)
-	check(t, s.SetPhase(t.Context(), a.Key(), Pending, WithPath("/dev/volbridge/fast/a"), WithArrival("token")))
-	a.Phase, a.Path, a.Arrival, a.Updated = Pending, "/dev/volbridge/fast/a", "token", now
+	a.Phase, a.Path, a.Arrival = Pending, "/dev/volbridge/fast/a", "token"
+	check(t, s.Update(t.Context(), a))
+	a.Updated = now
 	same(t, s, a)
 
 	// The next boot's process sees that the record is not of its boot, and
@@ -117,23 +118,16 @@ func TestAttachmentLife(t *testing.T) {
 	if !next.Stale(a.BootID) || s.Stale(a.BootID) {
 		t.Error("a record of the boot before must be stale, one of this boot must not")
 	}
-	check(t, next.SetPhase(t.Context(), a.Key(), Held, WithArrival(""), WithMode("exclusive")))
-	a.Phase, a.Arrival, a.Mode, a.BootID = Held, "", "exclusive", boot2
-	same(t, next, a)
-	a.Target = "vdb"
+	a.Phase, a.Arrival, a.Mode, a.Target = Held, "", "exclusive", "vdb"
 	check(t, next.Update(t.Context(), a))
+	a.BootID = boot2
 	same(t, next, a)
 
 	check(t, s.Forget(t.Context(), a.Key()))
 	check(t, s.Forget(t.Context(), a.Key()))
 	same(t, s)
-	for name, err := range map[string]error{
-		"SetPhase": s.SetPhase(t.Context(), a.Key(), Held),
-		"Update":   s.Update(t.Context(), a),
-	} {
-		if !errors.Is(err, ErrNoRecord) {
-			t.Errorf("%s of a forgotten record: %v, want ErrNoRecord", name, err)
-		}
+	if err := s.Update(t.Context(), a); !errors.Is(err, ErrNoRecord) {
+		t.Errorf("update of a forgotten record: %v, want ErrNoRecord", err)
 	}
 }
 
@@ -345,5 +339,19 @@ func TestClaimAll(t *testing.T) {
 	}
 	if err := s.UpdateAll(t.Context(), []Attachment{held[0], mine("nobody")}); !errors.Is(err, ErrNoRecord) {
 		t.Fatalf("%v, want no record", err)
+	}
+}
+
+// TestPath: a device is found by its path, whatever its volume is called.
+func TestPath(t *testing.T) {
+	s := open(t, statePath(t), boot1)
+	for i, path := range []string{"/dev/x", "/dev/x", "/dev/y"} {
+		a := attachment(fmt.Sprint("dom", i), fmt.Sprint("v", i), "exclusive")
+		a.Path = path
+		claim(t, s, a)
+	}
+	list, err := s.Path(t.Context(), "/dev/x")
+	if err != nil || len(list) != 2 || list[0].Volume != "v0" || list[1].Volume != "v1" {
+		t.Errorf("%+v, %v; want v0 and v1", list, err)
 	}
 }
