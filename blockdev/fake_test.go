@@ -78,6 +78,53 @@ func TestOpenersAreNamed(t *testing.T) {
 	}
 }
 
+// At every stop of a guest udev looks at the device that QEMU has closed. Only its
+// own workers, and only if they cannot write, do not count.
+func TestUdevReads(t *testing.T) {
+	testenv.NeedRoot(t)
+	const (
+		worker = "(udev-worker)"
+		group  = "0::/system.slice/systemd-udevd.service/udev\n"
+		reads  = "pos:\t0\nflags:\t02500000\nmnt_id:\t5\n"
+		writes = "pos:\t0\nflags:\t02500002\nmnt_id:\t5\n"
+	)
+	for name, c := range map[string]struct {
+		comm, group, second string
+		counts              bool
+	}{
+		"a worker":                       {worker, group, reads, false},
+		"the daemon of an old systemd":   {"systemd-udevd", group, reads, false},
+		"a worker that also writes":      {worker, group, writes, true},
+		"a worker that tells no flags":   {worker, group, "pos:\t0\n", true},
+		"what a rule of udev starts":     {"mdadm", group, reads, true},
+		"a process with the name of one": {worker, "0::/user.slice/session-3.scope\n", reads, true},
+		"QEMU":                           {"qemu-system-x86", "0::/machine.slice\n", reads, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := fakeHost(t)
+			node := filepath.Join(h.Dev, "nvme0n1")
+			if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(4001, 3))); err != nil {
+				t.Fatal(err)
+			}
+			write(t, h.Proc+"/10/comm", c.comm+"\n")
+			write(t, h.Proc+"/10/cgroup", c.group)
+			write(t, h.Proc+"/10/fdinfo/7", reads)
+			write(t, h.Proc+"/10/fdinfo/9", c.second)
+			if err := errors.Join(os.MkdirAll(h.Proc+"/10/fd", 0o755), os.Symlink(node, h.Proc+"/10/fd/7"),
+				os.Symlink("/dev/null", h.Proc+"/10/fd/8"), os.Symlink(node, h.Proc+"/10/fd/9")); err != nil {
+				t.Fatal(err)
+			}
+			if err := busy(h, node); !errors.Is(err, ErrInUse) {
+				t.Errorf("for everything else it counts: %v", err)
+			}
+			// There is no such device: opening it fails in another way.
+			if err := busyButUdev(h, node); errors.Is(err, ErrInUse) != c.counts {
+				t.Errorf("counts: %v, want %v", err, c.counts)
+			}
+		})
+	}
+}
+
 func TestConnectionIsChecked(t *testing.T) {
 	good := Connection{Protocol: Loop, Pool: "p", Volume: "v", Identity: "id", HostID: "h", SizeBytes: 512,
 		Path: "/dev/volbridge/p/v", File: "/srv/p/v/disk.raw"}

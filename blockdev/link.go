@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
+
+	"golang.org/x/sys/unix"
 )
 
 // LinkFolder holds, below /dev, our own device links: LinkFolder/POOL/VOLUME.
@@ -41,18 +43,14 @@ func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsContro
 // whether it exists; empty if there is no link. Anything but a link is an
 // error: we did not make it.
 func readLink(path string) (string, error) {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	if info.Mode().Type() != fs.ModeSymlink {
-		return "", fmt.Errorf("%w: %s is no link of volbridge's (mode %s); move it away", ErrWrongDevice, path, info.Mode())
-	}
+	// One look: between two udev may take the link away.
 	target, err := os.Readlink(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case errors.Is(err, unix.EINVAL):
+		return "", fmt.Errorf("%w: %s is no link of volbridge's; move it away", ErrWrongDevice, path)
+	case err != nil:
 		return "", err
 	}
 	if !filepath.IsAbs(target) {

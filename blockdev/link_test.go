@@ -1,6 +1,7 @@
 package blockdev
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,6 +33,36 @@ func TestUnfinishedLinkGoes(t *testing.T) {
 		}
 		if _, err := os.Lstat(unfinished(path)); !os.IsNotExist(err) {
 			t.Errorf("%s: the unfinished link: %v, want it gone", what, err)
+		}
+	}
+}
+
+// udev takes links away while they are read: a link is there or it is not,
+// and neither is an error.
+func TestReadLinkWhileItGoes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "link")
+	node := "/dev/nvme0n1"
+	done := make(chan error, 1)
+	go func() {
+		for range 20000 {
+			if err := errors.Join(os.Symlink(node, path), os.Remove(path)); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for reads := 1; ; reads++ {
+		if got, err := readLink(path); err != nil || got != "" && got != node {
+			t.Fatalf("read %d: %q, %v", reads, got, err)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
 		}
 	}
 }

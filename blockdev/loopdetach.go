@@ -38,7 +38,7 @@ func (t loop) detach(ctx context.Context, c Connection) error {
 // since given to somebody else. Without the link the next call finds the
 // device by its mark.
 func (t loop) unbind(ctx context.Context, c Connection, s loopState) error {
-	if err := t.awaitIdle(ctx, s.node); err != nil {
+	if err := awaitIdle(ctx, t.host, s.node, t.patience, busy); err != nil {
 		return err
 	}
 	if err := t.flush(s.node); err != nil {
@@ -56,45 +56,6 @@ func (t loop) unbind(ctx context.Context, c Connection, s loopState) error {
 	return nil
 }
 
-// awaitIdle returns nil when nobody has the node open, after waiting a little
-// for those who are about to close it.
-func (t loop) awaitIdle(ctx context.Context, node string) error {
-	return t.await(ctx, node, func() (bool, error) {
-		err := busy(t.host, node)
-		var b *busyError
-		return errors.As(err, &b) && b.passing, err
-	})
-}
-
-// await calls look, now and whenever somebody closes the node, until it says
-// that waiting is pointless, or patience or ctx ends. It returns look's last
-// error.
-func (t loop) await(ctx context.Context, node string, look func() (again bool, err error)) error {
-	again, err := look()
-	if !again {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.patience)
-	defer cancel()
-	w, werr := newWatcher()
-	if werr != nil {
-		return errors.Join(err, werr)
-	}
-	defer w.close()
-	if werr := w.add(node, closing); werr != nil {
-		return errors.Join(err, werr)
-	}
-	for {
-		if again, err = look(); !again {
-			return err
-		}
-		if w.next(ctx) != nil {
-			_, err = look()
-			return err
-		}
-	}
-}
-
 // clear unbinds the node. If somebody opened it since it was seen idle, the
 // kernel unbinds it only when the last one closes it; if that does not happen
 // soon the request is taken back, so that the device does not vanish later
@@ -103,7 +64,7 @@ func (t loop) clear(ctx context.Context, node, wanted string) error {
 	if err := t.requestClear(node, wanted); err != nil {
 		return err
 	}
-	err := t.await(ctx, node, func() (bool, error) {
+	err := awaitClose(ctx, node, t.patience, func() (bool, error) {
 		if t.backing(node) == "" {
 			return false, nil
 		}
@@ -173,6 +134,9 @@ func (t loop) keep(node, wanted string) error {
 // the file is open the device cannot become another one.
 func openMarked(node, wanted string) (*os.File, loopState, error) {
 	f, err := os.OpenFile(node, os.O_RDONLY, 0)
+	if errors.Is(err, unix.ENXIO) {
+		return nil, loopState{}, ErrNotAttached // the kernel is unbinding it
+	}
 	if err != nil {
 		return nil, loopState{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -94,7 +95,7 @@ func TestPassingOpenerIsWaitedFor(t *testing.T) {
 	f := open(t, d.Node)
 	l := newLoop(System())
 	looks := 0
-	err := l.await(t.Context(), d.Node, func() (bool, error) {
+	err := awaitClose(t.Context(), d.Node, l.patience, func() (bool, error) {
 		if looks++; looks == 2 { // the watch is set: from here on a closing is an event
 			go f.Close()
 		}
@@ -126,25 +127,29 @@ func TestOpenerInTheLastMomentThatPasses(t *testing.T) {
 	c := newVolume(t, "vol1")
 	d := mustAttach(t, c)
 	l := newLoop(System())
-	closed := make(chan struct{})
+	w, err := newWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	ctx := atMost(t)
+	var passing sync.WaitGroup
 	l.flush = func(node string) error {
 		f := open(t, node)
-		go func() {
-			defer close(closed)
-			if w, err := newWatcher(); err == nil {
-				defer w.close()
-				if w.add(node, unix.IN_CLOSE) == nil {
-					_ = w.next(t.Context()) // the transport has opened it to unbind it
-				}
-			}
+		// Before Detach goes on, whose closing of the device is the event.
+		if err := w.add(node, closing); err != nil {
+			return err
+		}
+		passing.Go(func() {
+			_ = w.next(ctx) // the transport has opened it to unbind it
 			f.Close()
-		}()
+		})
 		return nil
 	}
 	if err := l.Detach(t.Context(), c); err != nil || boundTo(d.Node, c) {
 		t.Errorf("%v; bound %v", err, boundTo(d.Node, c))
 	}
-	<-closed
+	passing.Wait()
 }
 
 func TestFailedFlushKeepsTheDevice(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,7 +105,12 @@ func (e *busyError) Error() string {
 func (e *busyError) Unwrap() error { return ErrInUse }
 
 // busy returns a *busyError if anything on this host uses the node.
-func busy(h Host, node string) error {
+func busy(h Host, node string) error { return busyWith(h, node, nil) }
+
+// busyButUdev is busy, but for udev that looks at the device's contents.
+func busyButUdev(h Host, node string) error { return busyWith(h, node, udevReads) }
+
+func busyWith(h Host, node string, harmless func(Host, opener, uint64) bool) error {
 	stacked, err := holders(h, node)
 	if err != nil {
 		return err
@@ -119,6 +125,9 @@ func busy(h Host, node string) error {
 	who, err := openers(h, s.Rdev)
 	if err != nil {
 		return err
+	}
+	if harmless != nil {
+		who = slices.DeleteFunc(who, func(o opener) bool { return harmless(h, o, s.Rdev) })
 	}
 	if len(who) > 0 {
 		return &busyError{node: node, by: list(who), passing: true}

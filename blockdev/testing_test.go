@@ -1,6 +1,7 @@
 package blockdev
 
 import (
+	"context"
 	"crypto/rand"
 	"os"
 	"path/filepath"
@@ -12,9 +13,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/volbridge/volbridge/internal/testenv"
+	"github.com/volbridge/volbridge/lab/drbdsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	drbdsim.Main() // this program plays DRBD's tools too
+	goleak.VerifyTestMain(m)
+}
 
 // mib is the size of the volumes in these tests.
 const mib = 1 << 20
@@ -73,6 +78,14 @@ func mustAttach(t testing.TB, c Connection) Device {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// atMost is for what ends by itself: it ends what waits for ever because
+// something is wrong, and proves nothing else.
+func atMost(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func backingOf(node string) string { return newLoop(System()).backing(node) }

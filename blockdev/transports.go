@@ -13,6 +13,8 @@ var transports = []struct {
 	on       func(Host) Transport
 }{
 	{Loop, func(h Host) Transport { return newLoop(h) }},
+	{NVMeTCP, func(h Host) Transport { return newNVMe(h) }},
+	{DRBD, func(h Host) Transport { return newDRBD(h) }},
 }
 
 // For returns the transport of a protocol on this host.

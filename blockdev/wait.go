@@ -106,6 +106,9 @@ func trail(path string) (folders []string, there bool, err error) {
 			return nil, false, fmt.Errorf("%s: too many links", path)
 		}
 		target, err := os.Readlink(next)
+		if errors.Is(err, fs.ErrNotExist) {
+			return append(folders, next), false, nil // it has just gone
+		}
 		if err != nil {
 			return nil, false, err
 		}

@@ -36,13 +36,21 @@ func newWatcher() (*watcher, error) {
 
 // add is idempotent.
 func (w *watcher) add(path string, events uint32) error {
-	if _, err := unix.InotifyAddWatch(int(w.fd()), path, events); err != nil {
+	_, err := w.addID(path, events)
+	return err
+}
+
+// addID also returns the watch, which is another one if path is another file
+// than before.
+func (w *watcher) addID(path string, events uint32) (int, error) {
+	id, err := unix.InotifyAddWatch(int(w.fd()), path, events)
+	if err != nil {
 		if errors.Is(err, unix.ENOSPC) {
 			err = fmt.Errorf("%w (raise sysctl fs.inotify.max_user_watches)", err)
 		}
-		return fmt.Errorf("watch %s: %w", path, err)
+		return 0, fmt.Errorf("watch %s: %w", path, err)
 	}
-	return nil
+	return id, nil
 }
 
 // fd reads the descriptor without os.File.Fd, which would make reading block
