@@ -22,7 +22,23 @@ var (
 	// a new one, for which Init was not called, or what is seen when a file
 	// system is not mounted; so nothing is known of any volume.
 	ErrNoPool = errors.New("no pool here yet")
+	// ErrUnreachable: the management of the storage did not answer, so that
+	// nothing is known; the data may be within reach nevertheless. The error
+	// carries what was heard, if anything.
+	ErrUnreachable = errors.New("the storage's management does not answer")
+	// ErrMaybeDone is an ErrUnreachable after which a change may have taken
+	// effect, now or later, because it had been sent.
+	ErrMaybeDone = fmt.Errorf("the call may have taken effect: %w", ErrUnreachable)
 )
+
+// Changed returns an error that came after a change: that the storage fell silent
+// does not mean any more that everything is as it was.
+func Changed(err error) error {
+	if errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrMaybeDone) {
+		return fmt.Errorf("%w: %w", ErrMaybeDone, err)
+	}
+	return err
+}
 
 // HeldError refuses a grant or a deletion because others hold the volume. Its
 // text stays short: libvirt cuts what a hook says after about 1 KiB.
@@ -36,8 +52,11 @@ type HeldError struct {
 func (e *HeldError) Error() string {
 	var who []string
 	for _, h := range e.Holders {
-		who = append(who, fmt.Sprintf("host %s%s for domain %s (%s, since %s)",
-			h.Host.Name, e.doubt(h), h.Owner.Name, h.Mode, h.Since.Format("2006-01-02 15:04:05")))
+		since := "" // not every storage knows it
+		if !h.Since.IsZero() {
+			since = ", since " + h.Since.Format("2006-01-02 15:04:05")
+		}
+		who = append(who, fmt.Sprintf("host %s%s for %s (%s%s)", h.Host.Name, e.doubt(h), h.Owner.Text(), h.Mode, since))
 	}
 	text := fmt.Sprintf("volume %s/%s is held by %s", e.Pool, e.Volume, strings.Join(who, " and "))
 	if remedy := e.remedy(); remedy != "" {
@@ -62,7 +81,7 @@ func (e *HeldError) remedy() string {
 	for _, h := range e.Holders {
 		switch {
 		case e.Request != nil && e.Request.same(h):
-			return fmt.Sprintf("stop domain %s here first; if it does not run, run `volbridge recover`", h.Owner.Name)
+			return fmt.Sprintf("stop %s here first; if it does not run, run `volbridge recover`", h.Owner.Text())
 		case e.doubt(h) == "":
 			return "stop or migrate the domain there; if it does not run, run `volbridge recover` there; " +
 				fmt.Sprintf("if that host is dead, see `volbridge volume revoke %s/%s --help`", e.Pool, e.Volume)

@@ -41,7 +41,10 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/volbridge/volbridge/blockdev"
 )
@@ -62,6 +65,7 @@ const (
 type Host struct {
 	Name string // the kernel's host name, or host_name of the configuration; shown to people, and may change
 	ID   string // unique and stable across boots: this alone is the host
+	NQN  string // how the host names itself to NVMe targets; empty if it does not
 }
 
 // Owner is the domain on whose behalf a host asks.
@@ -102,6 +106,10 @@ type GrantRequest struct {
 	// PriorBootID is the boot that the host's own record of the same
 	// attachment names; empty if there is none.
 	PriorBootID string
+	// Pending: the guest is only announced, and nobody opens the device yet. A
+	// backend that has to let two hosts write for a Handover leaves that to the
+	// same request without it. It is not stored.
+	Pending bool
 }
 
 // RevokeRequest asks that Host may no longer reach the volume.
@@ -141,7 +149,8 @@ type Backend interface {
 	// LookupPath finds the volume whose device has this path on some host
 	// (the source of a domain's disk). It is called for every disk of every
 	// managed domain, so a path that cannot be this pool's gives ErrNotFound
-	// without asking anyone.
+	// without asking anyone, CreationID may be left out, and SizeBytes may be
+	// what the volume had when this host last asked.
 	LookupPath(ctx context.Context, path string) (Volume, error)
 
 	// List returns the volumes, sorted by name. With an error it returns those
@@ -158,7 +167,8 @@ type Backend interface {
 	// what is not granted, or of a volume that is gone, succeeds. A grant of
 	// another boot than those asked for stays and gives ErrOtherBoot. The
 	// caller has detached the device where the transport asks for that first.
-	// After any other error the grant may or may not exist: repeat the call.
+	// After ErrUnreachable without ErrMaybeDone the grant stands as it was; after
+	// any other error it may or may not exist: repeat the call.
 	Revoke(ctx context.Context, r RevokeRequest) error
 
 	// Holders lists who may reach the volume, sorted by host name and owner.
@@ -166,6 +176,8 @@ type Backend interface {
 	Holders(ctx context.Context, volume string) ([]Holder, error)
 
 	// Connection says how host would reach the volume, without granting it.
+	// After a LookupPath SizeBytes may be what this host remembers, here and in
+	// Grant; the same call again asks.
 	Connection(ctx context.Context, volume string, host Host) (Connection, error)
 }
 
@@ -198,6 +210,20 @@ type CapacityReporter interface {
 	Capacity(ctx context.Context) (Capacity, error)
 }
 
+// Held is one volume that a host holds.
+type Held struct {
+	Volume string
+	Holder Holder
+}
+
+// HeldLister is a Backend that can say what one host holds without being asked
+// about each volume.
+type HeldLister interface {
+	// HeldBy lists what the host with this id holds, of whatever boot, sorted
+	// by volume.
+	HeldBy(ctx context.Context, hostID string) ([]Held, error)
+}
+
 // Rounder is a Backend whose volumes have a size granularity.
 type Rounder interface {
 	// RoundSize returns the size that a volume of at least sizeBytes would
@@ -209,6 +235,29 @@ type Rounder interface {
 // without changing anything.
 type Checker interface {
 	Check(ctx context.Context) error
+}
+
+// HostChecker is a Backend that has to know a host before it can serve it.
+type HostChecker interface {
+	// CheckHost says whether the storage knows the host, or may be told of it
+	// when it first asks for a volume. It changes nothing.
+	CheckHost(ctx context.Context, h Host) error
+}
+
+// Ready asks a backend whether it would work on this host; one that cannot say
+// it has to list its volumes. Nothing is changed.
+func Ready(ctx context.Context, b Backend, h Host) error {
+	var errs []error
+	if c, ok := b.(Checker); ok {
+		errs = append(errs, c.Check(ctx))
+	} else {
+		_, err := b.List(ctx)
+		errs = append(errs, err)
+	}
+	if c, ok := b.(HostChecker); ok && errs[0] == nil {
+		errs = append(errs, c.CheckHost(ctx, h))
+	}
+	return errors.Join(errs...)
 }
 
 // Initialiser is a Backend whose place must be made a pool before its first
@@ -233,7 +282,12 @@ type Driver struct {
 	// Check reports every mistake in the settings that decoding cannot see:
 	// key → what is wrong with it.
 	Check func(settings any) map[string]string
+	// Schemes of the URLs that mean a pool of this type, and FromURL what one of
+	// them says; nil where there is no URL form.
+	Schemes []string
+	FromURL func(u URL) (Described, error)
 	// Open makes the backend. It asks nobody: an array that is down must not
-	// keep other pools from working.
-	Open func(name string, settings any) (Backend, error)
+	// keep other pools from working. What is not worth an error goes to log,
+	// which is never nil.
+	Open func(name string, settings any, log *logrus.Entry) (Backend, error)
 }

@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	h1, h2 = Host{"kvm01", "id1"}, Host{"kvm02", "id2"}
+	h1, h2 = Host{Name: "kvm01", ID: "id1"}, Host{Name: "kvm02", ID: "id2"}
 	// twin has the name of h1: two machines that were cloned without care.
-	twin   = Host{"kvm01", "id9"}
+	twin   = Host{Name: "kvm01", ID: "id9"}
 	d1, d2 = Owner{"uuid-1", "one"}, Owner{"uuid-2", "two"}
 )
 

@@ -37,7 +37,7 @@ func (b *backend) create(ctx context.Context, r pool.CreateRequest) (pool.Volume
 		return pool.Volume{}, err
 	}
 	defer root.Close()
-	if err := sweep(root); err != nil {
+	if err := b.sweep(root); err != nil {
 		return pool.Volume{}, err
 	}
 	for ctx.Err() == nil {

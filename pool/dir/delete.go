@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"github.com/volbridge/volbridge/internal/lockfile"
 	"github.com/volbridge/volbridge/pool"
@@ -24,10 +26,11 @@ func (b *backend) remove(ctx context.Context, name, creationID string) error {
 		return err
 	}
 	defer root.Close()
-	if err := sweep(root); err != nil {
+	if err := b.sweep(root); err != nil {
 		return err
 	}
-	return absent(withVolume(ctx, root, name, func(v *volume) error {
+	var temp string
+	err = withVolume(ctx, root, name, func(v *volume) (err error) {
 		if creationID != "" && creationID != v.meta.CreationID {
 			return fmt.Errorf("%w: it is left as it is", pool.ErrNotOurs)
 		}
@@ -37,8 +40,13 @@ func (b *backend) remove(ctx context.Context, name, creationID string) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return b.discard(root, v.folder)
-	}))
+		temp, err = b.discard(root, v.folder)
+		return err
+	})
+	if err != nil {
+		return absent(err)
+	}
+	return explain(dropFolder(root, temp))
 }
 
 // unheld returns a *pool.HeldError if anybody holds the volume.
@@ -59,33 +67,34 @@ func (b *backend) unheld(f *folder) error {
 }
 
 // discard renames the folder, looks once more who holds the volume, for the
-// sake of file systems that lock on one host only, and removes the data.
-func (b *backend) discard(root *os.Root, f *folder) error {
-	temp := deletedPrefix + uuid.NewString()
+// sake of file systems that lock on one host only, and removes the data. The
+// folder's new name is returned.
+func (b *backend) discard(root *os.Root, f *folder) (temp string, err error) {
+	temp = deletedPrefix + uuid.NewString()
 	if err := root.Rename(f.name, temp); err != nil {
-		return explain(err)
+		return temp, explain(err)
 	}
 	if err := errors.Join(explain(syncDir(root)), b.unheld(f)); err != nil {
 		if back := root.Rename(temp, f.name); back != nil {
 			err = errors.Join(err, fmt.Errorf("%s must be renamed to %s by hand: %w", filepath.Join(b.path, temp), f.name, back))
 		}
-		return err
+		return temp, err
 	}
 	if err := removeFolder(root, temp); err != nil {
-		return fmt.Errorf("the volume is gone, but not yet its data, which the next delete tries to remove again: %w", explain(err))
+		return temp, fmt.Errorf("the volume is gone, but not yet its data, which the next delete tries to remove again: %w", explain(err))
 	}
-	return nil
+	return temp, nil
 }
 
 // sweep removes what creates and deletes that died have left.
-func sweep(root *os.Root) error {
+func (b *backend) sweep(root *os.Root) error {
 	names, err := list(root)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		if strings.HasPrefix(name, creatingPrefix) || strings.HasPrefix(name, deletedPrefix) {
-			if err := sweepOne(root, name); err != nil {
+			if err := b.sweepOne(root, name); err != nil {
 				return fmt.Errorf("remove %s, left by a call that was cut off: %w", filepath.Join(root.Name(), name), explain(err))
 			}
 		}
@@ -96,7 +105,7 @@ func sweep(root *os.Root) error {
 // sweepOne removes a leftover unless its maker lives, which the lock tells. A
 // folder without a lock file is one that was just made or is almost gone: it
 // is removed only while it is empty, and a maker that loses it starts again.
-func sweepOne(root *os.Root, name string) error {
+func (b *backend) sweepOne(root *os.Root, name string) error {
 	release, err := lockfile.TryAcquireFunc(name, opener(root, name))
 	switch {
 	case errors.Is(err, lockfile.ErrHeld):
@@ -107,11 +116,39 @@ func sweepOne(root *os.Root, name string) error {
 	case err != nil:
 		return err
 	}
-	return errors.Join(removeFolder(root, name), release())
+	if strings.HasPrefix(name, deletedPrefix) {
+		// A host may have been granted the volume while it was being renamed, where
+		// locks hold on one host only, and it could not get its name back.
+		held, err := heldIn(root, name)
+		if err != nil {
+			return errors.Join(err, release())
+		}
+		if len(held) > 0 {
+			b.log.Warnf("%s holds the data of a volume whose deletion ended halfway, and host %s has it for %s: "+
+				"give the folder back the name that the guest's disk has", filepath.Join(b.path, name), held[0].Host.Name, held[0].Owner.Text())
+			return release()
+		}
+	}
+	return errors.Join(removeFolder(root, name), release(), dropFolder(root, name))
+}
+
+// heldIn are the holders that a folder tells of that is being deleted. One that is
+// half removed tells of none.
+func heldIn(root *os.Root, name string) ([]pool.Holder, error) {
+	grants, err := root.OpenRoot(filepath.Join(name, grantsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer grants.Close()
+	return readHolders(grants)
 }
 
 // removeFolder removes a folder whose lock the caller holds, the lock last: as
-// long as anything is left, others can see that somebody is at work.
+// long as anything is left, others can see that somebody is at work. On NFS the
+// folder itself stays until the lock was given back: see dropFolder.
 func removeFolder(root *os.Root, name string) error {
 	sub, err := root.OpenRoot(name)
 	if err != nil {
@@ -130,5 +167,28 @@ func removeFolder(root *os.Root, name string) error {
 			return err
 		}
 	}
-	return errors.Join(ignoreGone(sub.Remove(lockName)), ignoreGone(root.Remove(name)))
+	return errors.Join(ignoreGone(sub.Remove(lockName)), dropFolder(root, name))
 }
+
+// dropFolder removes an empty folder, or one that is gone. A file that was removed
+// while it is open stays in its folder on NFS, under a name of its own, until it is
+// closed: then the folder is left to whoever closes it, or to the next sweep.
+func dropFolder(root *os.Root, name string) error {
+	err := root.Remove(name)
+	if !errors.Is(err, unix.ENOTEMPTY) {
+		return ignoreGone(err)
+	}
+	sub, openErr := root.OpenRoot(name)
+	if openErr != nil {
+		return ignoreGone(openErr)
+	}
+	defer sub.Close()
+	names, listErr := list(sub)
+	if listErr != nil || slices.ContainsFunc(names, func(entry string) bool { return !strings.HasPrefix(entry, openPrefix) }) {
+		return errors.Join(err, listErr)
+	}
+	return nil
+}
+
+// openPrefix is how NFS names what was removed and is open.
+const openPrefix = ".nfs"

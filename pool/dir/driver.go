@@ -26,6 +26,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/volbridge/volbridge/internal/units"
 	"github.com/volbridge/volbridge/pool"
 )
@@ -49,7 +51,11 @@ var Driver = pool.Driver{
 	Type:     "dir",
 	Settings: func() any { return &Settings{Granularity: sectorBytes} },
 	Check:    func(settings any) map[string]string { return check(settings.(*Settings)) },
-	Open:     func(name string, settings any) (pool.Backend, error) { return open(name, settings) },
+	Schemes:  []string{"dir", "file"},
+	FromURL:  fromURL,
+	Open: func(name string, settings any, log *logrus.Entry) (pool.Backend, error) {
+		return open(name, settings, log)
+	},
 }
 
 func check(s *Settings) map[string]string {
@@ -66,6 +72,20 @@ func check(s *Settings) map[string]string {
 	return wrong
 }
 
+// Place says for people where the pool's volumes are; "" if that is not clear.
+// Links are followed, where the folder is there: two paths of one folder are one
+// place, and two folders of one file system are two.
+func (s *Settings) Place() string {
+	if !filepath.IsAbs(s.Path) {
+		return ""
+	}
+	folder := filepath.Clean(s.Path)
+	if real, err := filepath.EvalSymlinks(folder); err == nil {
+		folder = real
+	}
+	return "folder " + folder
+}
+
 // backend is one pool. It keeps no file open between calls, so that the file
 // system can be mounted and unmounted beneath it.
 type backend struct {
@@ -74,6 +94,7 @@ type backend struct {
 	granularity int64
 	mountpoint  bool
 	now         func() time.Time
+	log         *logrus.Entry
 }
 
 var (
@@ -85,7 +106,7 @@ var (
 	_ pool.Initialiser      = (*backend)(nil)
 )
 
-func open(name string, settings any) (*backend, error) {
+func open(name string, settings any, log *logrus.Entry) (*backend, error) {
 	s, ok := settings.(*Settings)
 	if !ok {
 		return nil, fmt.Errorf("open pool %s: settings of type %T are not those of a dir pool", name, settings)
@@ -98,6 +119,6 @@ func open(name string, settings any) (*backend, error) {
 	}
 	return &backend{
 		name: name, path: filepath.Clean(s.Path), granularity: int64(s.Granularity),
-		mountpoint: s.Mountpoint, now: time.Now,
+		mountpoint: s.Mountpoint, now: time.Now, log: log,
 	}, nil
 }

@@ -233,7 +233,7 @@ func TestSettings(t *testing.T) {
 		if got := strings.Join(keys, " "); got != c.keys {
 			t.Errorf("%+v: mistakes in %q, want %q", c.s, got, c.keys)
 		}
-		if _, err := Driver.Open("p", &c.s); (err == nil) != (c.keys == "") {
+		if _, err := Driver.Open("p", &c.s, nil); (err == nil) != (c.keys == "") {
 			t.Errorf("%+v: opened: %v", c.s, err)
 		}
 	}
@@ -241,11 +241,11 @@ func TestSettings(t *testing.T) {
 		t.Errorf("defaults %+v", s)
 	}
 	for _, name := range []string{"", "a/b", "..", "a\nb"} {
-		if _, err := Driver.Open(name, &Settings{Path: "/srv/p", Granularity: 512}); err == nil {
+		if _, err := Driver.Open(name, &Settings{Path: "/srv/p", Granularity: 512}, nil); err == nil {
 			t.Errorf("pool name %q was accepted", name)
 		}
 	}
-	if _, err := Driver.Open("p", "a string"); err == nil {
+	if _, err := Driver.Open("p", "a string", nil); err == nil {
 		t.Error("foreign settings were accepted")
 	}
 }

@@ -80,7 +80,7 @@ func (b *backend) announce(ctx context.Context, root *os.Root, f *folder, r pool
 	}
 	if failed := undo(); failed != nil {
 		// No *pool.HeldError any more: that would mean that nothing changed.
-		return fmt.Errorf("%v; the grant could not be taken back, revoke it: %w", err, explain(failed))
+		return fmt.Errorf("%v; the grant could not be taken back, run \"volbridge recover\" on this host: %w", err, explain(failed))
 	}
 	return err
 }

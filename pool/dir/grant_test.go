@@ -207,7 +207,7 @@ func TestGrantDuringDelete(t *testing.T) {
 	_, err = b.Grant(t.Context(), request(kvm01, pool.Exclusive)) // after Delete has looked
 	must(t, err)
 	var held *pool.HeldError
-	if err := b.discard(root, f); !errors.As(err, &held) {
+	if _, err := b.discard(root, f); !errors.As(err, &held) {
 		t.Errorf("%v", err)
 	}
 	if _, err := b.Lookup(t.Context(), "vol1"); err != nil {

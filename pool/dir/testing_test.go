@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"github.com/volbridge/volbridge/internal/testenv"
@@ -31,7 +32,7 @@ func newPool(t testing.TB) *backend {
 // poolAt opens a directory as it is.
 func poolAt(t testing.TB, path string) *backend {
 	t.Helper()
-	b, err := open("p", &Settings{Path: path, Granularity: sectorBytes})
+	b, err := open("p", &Settings{Path: path, Granularity: sectorBytes}, logrus.NewEntry(logrus.New()))
 	if err != nil {
 		t.Fatal(err)
 	}

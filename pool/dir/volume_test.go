@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,6 +153,27 @@ func TestResizeCutOff(t *testing.T) {
 				t.Errorf("in the end %+v", after)
 			}
 		})
+	}
+}
+
+// One that could not get its name back while somebody was granted it stays.
+func TestHeldLeftoverStays(t *testing.T) {
+	b := newPool(t)
+	b.mustCreate(t, "vol1")
+	_, err := b.Grant(t.Context(), request(kvm01, pool.Exclusive))
+	must(t, err, os.Rename(b.file("vol1"), b.file(".deleted-1")))
+	var said bytes.Buffer
+	b.log.Logger.SetOutput(&said)
+	b.mustCreate(t, "vol2")
+	must(t, b.Delete(t.Context(), "vol2", ""))
+	if got := names(t, b.path); got != ".deleted-1 volbridge-pool.json" {
+		t.Errorf("left: %s", got)
+	}
+	if got := names(t, b.file(".deleted-1")); !strings.Contains(got, diskName) {
+		t.Errorf("its data is gone: %s", got)
+	}
+	if !strings.Contains(said.String(), ".deleted-1 holds the data of a volume") || !strings.Contains(said.String(), kvm01.Name) {
+		t.Errorf("nobody was told: %s", &said)
 	}
 }
 

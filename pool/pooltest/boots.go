@@ -84,7 +84,7 @@ func testRenamed(t *testing.T, _ Fixture, b Provider) {
 	ctx := t.Context()
 	create(t, b, "vol1")
 	must(t, grant(ctx, b, "vol1", kvm01, dom1, pool.Exclusive))
-	renamed := pool.Host{Name: "other", ID: kvm01.ID}
+	renamed := host("other", kvm01.ID)
 	must(t, grant(ctx, b, "vol1", renamed, dom1, pool.Exclusive))
 	wantHolds(t, b, "vol1", "other/web/exclusive")
 	must(t, revoke(ctx, b, "vol1", kvm01))

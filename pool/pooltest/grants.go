@@ -17,7 +17,7 @@ func testGrantRevoke(t *testing.T, _ Fixture, b Provider) {
 	must(t, grant(t.Context(), b, "vol1", kvm01, dom1, pool.Exclusive))
 	second, err := b.Holders(t.Context(), "vol1")
 	must(t, err)
-	if len(first) != 1 || len(second) != 1 || !first[0].Since.Equal(second[0].Since) || first[0].Owner != dom1 || first[0].Host != kvm01 {
+	if len(first) != 1 || len(second) != 1 || !first[0].Since.Equal(second[0].Since) || first[0].Owner != dom1 || !same(first[0].Host, kvm01) {
 		t.Errorf("granted once %+v, twice %+v", first, second)
 	}
 	must(t, revoke(t.Context(), b, "vol1", kvm02))
@@ -30,7 +30,7 @@ func testGrantRevoke(t *testing.T, _ Fixture, b Provider) {
 }
 
 // testRules: one host holds the volume, another request comes.
-func testRules(t *testing.T, _ Fixture, b Provider) {
+func testRules(t *testing.T, f Fixture, b Provider) {
 	type request struct {
 		host  pool.Host
 		owner pool.Owner
@@ -55,6 +55,9 @@ func testRules(t *testing.T, _ Fixture, b Provider) {
 		{"same host and owner, tighter", request{kvm01, dom1, pool.Handover}, request{kvm01, dom1, pool.Exclusive}, "kvm01/web/exclusive"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if f.PeerOwnersUnknown && c.then.mode == pool.Handover && c.want == "" {
+				t.Skip("whose the other host's grant is, nobody knows")
+			}
 			name := "v" + newID()
 			create(t, b, name)
 			must(t, grant(t.Context(), b, name, c.first.host, c.first.owner, c.first.mode))
@@ -66,7 +69,7 @@ func testRules(t *testing.T, _ Fixture, b Provider) {
 				return
 			}
 			var held *pool.HeldError
-			if !errors.As(err, &held) || len(held.Holders) != 1 || held.Holders[0].Host != c.first.host || held.Volume != name {
+			if !errors.As(err, &held) || len(held.Holders) != 1 || !same(held.Holders[0].Host, c.first.host) || held.Volume != name {
 				t.Errorf("error %v", err)
 			}
 			wantHolds(t, b, name, before)
@@ -79,12 +82,23 @@ func testHandover(t *testing.T, _ Fixture, b Provider) {
 	create(t, b, "vol1")
 	must(t, grant(ctx, b, "vol1", kvm01, dom1, pool.Exclusive))
 
-	// It rolls back.
-	must(t, grant(ctx, b, "vol1", kvm02, dom1, pool.Handover))
-	must(t, revoke(ctx, b, "vol1", kvm02))
-	wantHolds(t, b, "vol1", "kvm01/web/exclusive")
+	// It rolls back, when it was announced and when it came.
+	announced := pool.GrantRequest{Volume: "vol1", Host: kvm02, BootID: boot1, Owner: dom1, Mode: pool.Handover, Pending: true}
+	for range 2 {
+		_, err := b.Grant(ctx, announced)
+		must(t, err)
+		must(t, revoke(ctx, b, "vol1", kvm02))
+		wantHolds(t, b, "vol1", "kvm01/web/exclusive")
+		must(t, grant(ctx, b, "vol1", kvm02, dom1, pool.Handover))
+		must(t, revoke(ctx, b, "vol1", kvm02))
+		wantHolds(t, b, "vol1", "kvm01/web/exclusive")
+	}
 
-	// It arrives, twice told, and neither side may start it cold meanwhile.
+	// It arrives, announced and told twice, and neither side may start it cold meanwhile.
+	for range 2 {
+		_, err := b.Grant(ctx, announced)
+		must(t, err)
+	}
 	for range 2 {
 		must(t, grant(ctx, b, "vol1", kvm02, dom1, pool.Handover))
 	}

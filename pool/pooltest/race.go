@@ -54,7 +54,7 @@ func runHelper(t *testing.T, open func(t *testing.T) Fixture) bool {
 }
 
 func (j job) host() pool.Host {
-	return pool.Host{Name: fmt.Sprintf("racer%02d", j.N), ID: fmt.Sprintf("id-%02d", j.N)}
+	return host(fmt.Sprintf("racer%02d", j.N), fmt.Sprintf("6a0d6f0e-0000-4000-8000-1000000000%02d", j.N))
 }
 
 // owner: two domains in all, so that racers are rivals and companions.
@@ -129,7 +129,7 @@ func (j job) everything(t *testing.T, b Provider) error {
 
 func holding(holders []pool.Holder, h pool.Host) (n int) {
 	for _, other := range holders {
-		if other.Host == h {
+		if same(other.Host, h) {
 			n++
 		}
 	}
