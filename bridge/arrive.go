@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/volbridge/volbridge/domainxml"
 	"github.com/volbridge/volbridge/internal/state"
@@ -23,6 +24,7 @@ func (b *Bridge) Start(ctx context.Context, doc *domainxml.Document) error {
 			j.mode, j.phase = j.disk.Mode(pool.Exclusive), state.Held
 			if b.arrives(j.prior, meta.Arrival) {
 				j.mode = j.disk.Mode(pool.Handover)
+				j.ready = j.prior.Mode == string(j.mode) && j.prior.Path == j.conn.Path
 			}
 			errs = append(errs, diskError(j.disk, doc.Name(), j.startable()))
 		}
@@ -45,7 +47,7 @@ func (b *Bridge) Arrive(ctx context.Context, doc *domainxml.Document) (xml []byt
 	token := rand.Text()
 	err = b.enter(ctx, doc, func(jobs []*job) (func() error, error) {
 		for _, j := range jobs {
-			j.mode, j.phase, j.arrival = j.disk.Mode(pool.Handover), state.Pending, token
+			j.mode, j.phase, j.arrival, j.announced = j.disk.Mode(pool.Handover), state.Pending, token, true
 			// libvirt calls this hook before it looks whether the domain
 			// runs here already: what is Held stays Held.
 			if b.kept(j.prior) {
@@ -85,23 +87,41 @@ func (b *Bridge) Restore(ctx context.Context, doc *domainxml.Document) (xml []by
 // enter is the way in: recognise, resolve, let prepare decide how each disk
 // is taken, take.
 func (b *Bridge) enter(ctx context.Context, doc *domainxml.Document,
-	prepare func([]*job) (finish func() error, err error)) error {
-	disks, err := b.managed(ctx, doc)
-	if err != nil || len(disks) == 0 {
+	prepare func([]*job) (finish func() error, err error)) (err error) {
+	records, err := b.Store.Domain(ctx, doc.UUID())
+	if err != nil {
 		return err
+	}
+	defer func() { err = b.explain(err, records) }()
+	var silent sync.Map
+	disks, unknown := b.managed(ctx, doc, b.withRecords(records, &silent))
+	if unknown == nil {
+		b.warnUnclaimed(doc, disks)
+	}
+	// Whoever is just taking a disk away may leave a record that helps.
+	again := errors.Is(unknown, pool.ErrUnreachable) && len(records) > 0
+	if !again && (unknown != nil || len(disks) == 0) {
+		return unknown
 	}
 	unlock, err := b.lockDomain(ctx, doc.UUID())
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	jobs, err := b.resolve(ctx, doc, disks)
+	// From here on the records cannot change.
+	if records, err = b.Store.Domain(ctx, doc.UUID()); err != nil {
+		return err
+	}
+	if again {
+		if disks, err = b.managed(ctx, doc, b.withRecords(records, &silent)); err != nil || len(disks) == 0 {
+			return err
+		}
+	}
+	jobs, err := b.resolve(ctx, doc, disks, b.withRecords(records, &silent))
 	if err != nil {
 		return err
 	}
-	if err := b.priors(ctx, jobs); err != nil {
-		return err
-	}
+	priors(jobs, records)
 	finish, err := prepare(jobs)
 	if err != nil {
 		return err
@@ -109,18 +129,15 @@ func (b *Bridge) enter(ctx context.Context, doc *domainxml.Document,
 	return b.take(ctx, jobs, finish)
 }
 
-// priors finds the records that the domain has already. They cannot change
-// while its lock is held.
-func (b *Bridge) priors(ctx context.Context, jobs []*job) error {
-	records, err := b.Store.Domain(ctx, jobs[0].owner.UUID)
+// priors tells each disk of the record that the domain has of it already.
+func priors(jobs []*job, records []state.Attachment) {
 	for _, j := range jobs {
 		for _, a := range records {
-			if a.Key() == j.record(j.phase).Key() {
+			if a.Key() == j.key() {
 				j.prior = &a
 			}
 		}
 	}
-	return err
 }
 
 func rewrite(doc *domainxml.Document, jobs []*job, meta *domainxml.Metadata) ([]byte, error) {

@@ -37,7 +37,7 @@ func TestCloneIsAnotherHost(t *testing.T) {
 	if _, err := clone.Arrive(t.Context(), doc); !errors.As(err, &held) {
 		t.Errorf("arrival: %v", err)
 	}
-	if err := clone.Release(t.Context(), uuid1, doc); err != nil {
+	if err := clone.Release(t.Context(), uuid1, doc, Stop{}); err != nil {
 		t.Error(err)
 	}
 	clone.hasNoRecord(t)
@@ -56,7 +56,7 @@ func TestCloneWithRecords(t *testing.T) {
 	if err := clone.Start(t.Context(), domain(t, uuid1, "", block("fast/a"))); err == nil {
 		t.Error("the clone started it")
 	}
-	if err := clone.Release(t.Context(), uuid1, nil); err != nil {
+	if err := clone.Release(t.Context(), uuid1, nil, Stop{}); err != nil {
 		t.Error(err)
 	}
 	clone.hasNoRecord(t)
@@ -77,7 +77,7 @@ func TestFailuresAfterABootKeepTheClaim(t *testing.T) {
 		"start": func(ctx context.Context, h *testHost) error {
 			return h.Start(ctx, domain(t, uuid1, "", block("fast/a")))
 		},
-		"release": func(ctx context.Context, h *testHost) error { return h.Release(ctx, uuid1, nil) },
+		"release": func(ctx context.Context, h *testHost) error { return h.Release(ctx, uuid1, nil, Stop{}) },
 		"recover": func(ctx context.Context, h *testHost) error {
 			return h.ReleaseAttachment(ctx, h.records(uuid1)["fast/a"])
 		},
@@ -93,7 +93,7 @@ func TestFailuresAfterABootKeepTheClaim(t *testing.T) {
 				err := try(t.Context(), h)
 				struck = w.struck
 				w.reborn()
-				if again := h.Release(t.Context(), uuid1, nil); again != nil {
+				if again := h.Release(t.Context(), uuid1, nil, Stop{}); again != nil {
 					t.Errorf("%s, fault %v at %d: %v, then %v", what, f, n, err, again)
 				}
 				if hs := w.volumes["fast/a"].holders; len(hs) != 0 {

@@ -39,6 +39,8 @@ type Bridge struct {
 	// DeviceTimeout is how long one device may take to appear or to go.
 	// 0 is 15 s.
 	DeviceTimeout time.Duration
+	// Attached is told how long each device took to be there; nil for nobody.
+	Attached func(p blockdev.Protocol, took time.Duration, err error)
 	// Parallel is how many disks are worked on at once. 0 is twice the number
 	// of processors, but from 4 to 16: on few of them more threads only get in
 	// each other's way.
@@ -55,10 +57,11 @@ type Pools interface {
 }
 
 // Locks keep several processes of this host apart. The order is: the domain,
-// then its volumes, then whatever a backend locks inside.
+// then a volume, then its device, then whatever a backend locks inside.
 type Locks interface {
 	Domain(ctx context.Context, uuid string) (release func() error, err error)
 	Volume(ctx context.Context, pool, volume string) (release func() error, err error)
+	Device(ctx context.Context, path string) (release func() error, err error)
 }
 
 // Devices are the transports of this host; see blockdev.For.

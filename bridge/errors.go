@@ -22,6 +22,9 @@ func diskError(d Disk, domain string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if d.Target == noTarget {
+		return fmt.Errorf("for %s: %w", pool.Owner{Name: domain}.Text(), err)
+	}
 	return fmt.Errorf("disk %s of domain %s: %w", d.Target, domain, err)
 }
 

@@ -27,9 +27,9 @@ type scenario struct {
 	done state.Phase // what the disks are after success
 }
 
-var faultVolumes = []string{"fast/a", "slow/b"}
+var faultVolumes = []string{"fast/a", "slow/b", "array/c"}
 
-var faultDisks = []string{block("fast/a"), block("slow/b")}
+var faultDisks = []string{block("fast/a"), block("slow/b"), block("array/c")}
 
 var scenarios = map[string]scenario{
 	"start": {
@@ -86,7 +86,7 @@ var scenarios = map[string]scenario{
 	"release": {
 		before: func(t *testing.T, w *world, h *testHost) { mustStart(t, h) },
 		act: func(ctx context.Context, t *testing.T, h *testHost) error {
-			return h.Release(ctx, uuid1, nil)
+			return h.Release(ctx, uuid1, nil, Stop{})
 		},
 	},
 	"release one by one": {
@@ -198,7 +198,7 @@ func afterwards(t *testing.T, w *world, h *testHost, s scenario, where string) {
 	for _, v := range faultVolumes {
 		h.wantDisk(uuid1, v, s.done)
 	}
-	if err := h.Release(t.Context(), uuid1, nil); err != nil {
+	if err := h.Release(t.Context(), uuid1, nil, Stop{}); err != nil {
 		t.Errorf("%s: release: %v", where, err)
 	}
 	for _, v := range faultVolumes {
@@ -227,7 +227,7 @@ func TestUndoThatFails(t *testing.T) {
 		}
 		w.reborn()
 		w.inUse["a"] = false
-		if err := h.Release(t.Context(), uuid1, nil); err != nil {
+		if err := h.Release(t.Context(), uuid1, nil, Stop{}); err != nil {
 			t.Error(err)
 		}
 		h.wantDisk(uuid1, "fast/a", "")

@@ -53,7 +53,7 @@ func TestStartAndRelease(t *testing.T) {
 		t.Errorf("record %+v", a)
 	}
 	for range 2 {
-		if err := h.Release(t.Context(), uuid1, doc); err != nil {
+		if err := h.Release(t.Context(), uuid1, doc, Stop{}); err != nil {
 			t.Fatal(err)
 		}
 		h.wantDisk(uuid1, "fast/a", "")
@@ -80,8 +80,8 @@ func TestStartRefusedBeforeAnythingIsGranted(t *testing.T) {
 		"link as file": {"", []string{"type='file'|<source file='/dev/volbridge/fast/a'/>"}, []string{"write <disk type='block'>"}},
 		"volume":       {"", []string{"type='volume'|<source pool='fast' volume='a'/>"}, []string{"type='volume' fast/a", "adopt"}},
 		"other path":   {disk("vda", "fast", "a", 0), []string{"type='block'|<source dev='/dev/sdx'/>"}, []string{"no longer on volume fast/a", "block /dev/sdx"}},
-		"path of another host": {disk("vda", "fast", "a", 0), []string{foreign},
-			[]string{"fast/a is block device /dev/volbridge/fast/a", "virsh edit", "volbridge domain forget web1 vda"}},
+		"path of another host": {disk("vda", "fast", "a", 0), []string{foreign("a")},
+			[]string{"fast/a is block device /dev/volbridge/fast/a", "virsh edit"}},
 		"pool of the metadata": {disk("vda", "gone", "a", 0), []string{block("gone/a")},
 			[]string{"disk vda of domain web1: on host kvm01: pool \"gone\""}},
 		"path of a pool that is not here": {disk("vda", "fast", "a", 0), []string{block("gone/a")},
@@ -133,7 +133,7 @@ func TestVolumeOnTwoHostsIsRefused(t *testing.T) {
 		two.wantDisk(other, "fast/b", "")
 	}
 	one.wantDisk(uuid1, "fast/a", state.Held)
-	if err := two.Release(t.Context(), uuid1, doc); err != nil { // libvirt calls it after a refused start
+	if err := two.Release(t.Context(), uuid1, doc, Stop{}); err != nil { // libvirt calls it after a refused start
 		t.Fatal(err)
 	}
 	one.wantDisk(uuid1, "fast/a", state.Held)
@@ -147,7 +147,7 @@ func TestTwoDomainsOnOneHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, h.Start(t.Context(), second), "disk vda of domain web2", "fast/a is used by domain web1")
-	if err := h.Release(t.Context(), uuid2, second); err != nil {
+	if err := h.Release(t.Context(), uuid2, second, Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wantDisk(uuid1, "fast/a", state.Held)
@@ -161,14 +161,14 @@ func TestShareableDiskOfTwoDomains(t *testing.T) {
 	if err := errors.Join(h.Start(t.Context(), first), h.Start(t.Context(), second)); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Release(t.Context(), uuid1, first); err != nil {
+	if err := h.Release(t.Context(), uuid1, first, Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wantDisk(uuid2, "fast/a", state.Held)
 	if len(h.records(uuid1)) > 0 {
 		t.Error("the released domain has a record")
 	}
-	if err := h.Release(t.Context(), uuid2, second); err != nil {
+	if err := h.Release(t.Context(), uuid2, second, Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wantDisk(uuid2, "fast/a", "")
@@ -182,7 +182,7 @@ func TestDeviceInUseStaysWithItsGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.inUse["a"] = true
-	err := h.Release(t.Context(), uuid1, doc)
+	err := h.Release(t.Context(), uuid1, doc, Stop{})
 	wantError(t, err, "disk vda of domain web1", "in use", "volbridge recover")
 	if !errors.Is(err, ErrLeft) {
 		t.Errorf("%v is not ErrLeft", err)
@@ -204,7 +204,7 @@ func TestReleaseGoesByRecords(t *testing.T) {
 	if err := h.Start(t.Context(), domain(t, uuid1, "", block("fast/a"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Release(t.Context(), uuid1, nil); err != nil {
+	if err := h.Release(t.Context(), uuid1, nil, Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wantDisk(uuid1, "fast/a", "")
@@ -217,13 +217,13 @@ func TestReleaseWithoutRecordsGoesByTheHolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := w.host("kvm01") // with an empty state file
-	if err := lost.Release(t.Context(), uuid2, domain(t, uuid2, "", block("fast/a"))); err != nil {
+	if err := lost.Release(t.Context(), uuid2, domain(t, uuid2, "", block("fast/a")), Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	if device, granted := w.has("kvm01", "fast/a"); !device || !granted {
 		t.Error("another domain's disk was released")
 	}
-	if err := lost.Release(t.Context(), uuid1, doc); err != nil {
+	if err := lost.Release(t.Context(), uuid1, doc, Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	lost.wantDisk(uuid1, "fast/a", "")
@@ -236,9 +236,9 @@ func TestReleaseOfVolumeThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(w.volumes, "fast/a")
-	wantError(t, h.Release(t.Context(), uuid1, nil), "no such volume") // its device is there
+	wantError(t, h.Release(t.Context(), uuid1, nil, Stop{}), "no such volume") // its device is there
 	clear(w.devices)
-	if err := h.Release(t.Context(), uuid1, nil); err != nil || len(h.records(uuid1)) > 0 {
+	if err := h.Release(t.Context(), uuid1, nil, Stop{}); err != nil || len(h.records(uuid1)) > 0 {
 		t.Errorf("%v, records %v", err, h.records(uuid1))
 	}
 }
@@ -274,7 +274,7 @@ func TestArrival(t *testing.T) {
 	if a := two.records(uuid1)["fast/a"]; a.Arrival != "" {
 		t.Errorf("token %q is left", a.Arrival)
 	}
-	if err := one.Release(t.Context(), uuid1, nil); err != nil {
+	if err := one.Release(t.Context(), uuid1, nil, Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	two.wantDisk(uuid1, "fast/a", state.Held)
@@ -292,7 +292,7 @@ func TestLeftoverPendingDoesNotLetTheDomainStartBesideItself(t *testing.T) {
 	if err := two.Start(t.Context(), used); err != nil { // the real arrival
 		t.Fatal(err)
 	}
-	if err := two.Release(t.Context(), uuid1, used); err != nil {
+	if err := two.Release(t.Context(), uuid1, used, Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	wantError(t, two.Start(t.Context(), used), "held by host kvm01") // a token counts once
@@ -313,7 +313,7 @@ func TestLeftoverPendingBecomesHeldWhereNobodyElseHolds(t *testing.T) {
 	w := newWorld(t, "fast/a")
 	one, two, _ := arrive(t, w, "", block("fast/a"))
 	cold := domain(t, uuid1, "", block("fast/a"))
-	if err := errors.Join(one.Release(t.Context(), uuid1, nil), two.Start(t.Context(), cold)); err != nil {
+	if err := errors.Join(one.Release(t.Context(), uuid1, nil, Stop{}), two.Start(t.Context(), cold)); err != nil {
 		t.Fatal(err)
 	}
 	two.wantDisk(uuid1, "fast/a", state.Held)
@@ -323,7 +323,7 @@ func TestGrantThatWasNotReturnedDoesNotLetTheDomainStart(t *testing.T) {
 	w := newWorld(t, "fast/a")
 	one, two, xml := arrive(t, w, "", block("fast/a"))
 	w.inUse["a"] = true
-	wantError(t, one.Release(t.Context(), uuid1, nil), "in use") // after the migration
+	wantError(t, one.Release(t.Context(), uuid1, nil, Stop{}), "in use") // after the migration
 	w.inUse["a"] = false
 	if err := two.Start(t.Context(), parsed(t, xml)); err != nil {
 		t.Fatal(err)
@@ -350,7 +350,7 @@ func TestArrivalRewritesDisks(t *testing.T) {
 	w := newWorld(t, "fast/a", "fast/b", "fast/c")
 	h := w.host("kvm02")
 	doc := domain(t, uuid1, disk("vda", "fast", "a", 10*mib+512),
-		foreign,
+		foreign("a"),
 		"type='volume'|<source pool='fast' volume='b'/>",
 		"type='file'|<source file='/other.img'/>",
 		strings.ReplaceAll(sliced, "web1", "c"))
@@ -363,7 +363,7 @@ func TestArrivalRewritesDisks(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s %s %d", d.Kind, d.Format, d.Source, d.SliceBytes))
 	}
 	want := []string{
-		"block raw /dev/volbridge/fast/a 10486272",
+		"block raw /dev/volbridge/fast/a 0", // without a slice the guest saw all of it
 		"block raw /dev/volbridge/fast/b 0",
 		"file  /other.img 0",
 		"block raw /dev/volbridge/fast/c 1048576",
@@ -391,7 +391,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("%q, %v; want nothing to change", xml, err)
 	}
 	h.wantDisk(uuid1, "fast/a", state.Held)
-	old := domain(t, uuid1, disk("vda", "fast", "a", 0)+"<volbridge:arrival token='old'/>", foreign)
+	old := domain(t, uuid1, disk("vda", "fast", "a", 0)+"<volbridge:arrival token='old'/>", foreign("a"))
 	xml, err = h.Restore(t.Context(), old)
 	if err != nil {
 		t.Fatal(err)
@@ -514,7 +514,7 @@ func TestSixteenDisksInParallel(t *testing.T) {
 	for _, v := range volumes {
 		h.wantDisk(uuid1, v, state.Held)
 	}
-	if err := h.Release(t.Context(), uuid1, nil); err != nil {
+	if err := h.Release(t.Context(), uuid1, nil, Stop{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range volumes {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"time"
@@ -12,7 +14,8 @@ import (
 )
 
 // FileLocks are locks as files in the run folder: domain-<uuid>.lock and
-// volume-<pool>-<volume>.lock.
+// volume-<pool>-<volume>.lock,
+// device-<path>.lock.
 type FileLocks struct {
 	Dir string
 	// Wait is how long a lock is waited for; 0 is as long as the context.
@@ -28,6 +31,28 @@ func (l FileLocks) Domain(ctx context.Context, uuid string) (release func() erro
 // for each other.
 func (l FileLocks) Volume(ctx context.Context, pool, volume string) (release func() error, err error) {
 	return l.acquire(ctx, "volume-"+pool+"-"+volume)
+}
+
+// lockVolume takes the lock of a volume, and that of its device then: a volume
+// that was renamed, or is in two pools of the configuration, has two names.
+func (b *Bridge) lockVolume(ctx context.Context, poolName, volume, path string) (unlock func() error, err error) {
+	byName, err := b.Locks.Volume(ctx, poolName, volume)
+	if err != nil {
+		return nil, fmt.Errorf("lock volume %s/%s: %w", poolName, volume, err)
+	}
+	if path == "" {
+		return byName, nil
+	}
+	byPath, err := b.Locks.Device(ctx, path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock device %s of volume %s/%s: %w", path, poolName, volume, err), byName())
+	}
+	return func() error { return errors.Join(byPath(), byName()) }, nil
+}
+
+// Device takes the lock of a device path.
+func (l FileLocks) Device(ctx context.Context, path string) (release func() error, err error) {
+	return l.acquire(ctx, "device-"+path)
 }
 
 func (l FileLocks) acquire(ctx context.Context, name string) (func() error, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/volbridge/volbridge/blockdev"
@@ -128,12 +129,13 @@ func (r recogniser) recognise(ctx context.Context, x domainxml.Disk) (Disk, bool
 		return Disk{}, false, nil
 	}
 	d := Disk{Target: x.Target, SizeBytes: x.SliceBytes, Multi: x.ReadOnly || x.Shareable, XML: x}
-	found, byPath, err := r.byPath(ctx, x)
-	if m, is := r.declared[x.Target]; is {
-		return r.fromMetadata(d, m, found, byPath, err)
+	m, is := r.declared[x.Target]
+	found, byPath, err := r.byPath(ctx, x.Kind, x.Source, m.Pool)
+	if is {
+		return r.fromMetadata(ctx, d, m, found, byPath, err)
 	}
 	if err == nil && !byPath {
-		err = overlaid(r.domain, x)
+		err = r.overlaid(ctx, x)
 	}
 	if err != nil {
 		return Disk{}, false, err
@@ -151,10 +153,9 @@ func (r recogniser) recognise(ctx context.Context, x domainxml.Disk) (Disk, bool
 
 // fromMetadata: the metadata says which volume it is, but not that the guest
 // is still on it: a snapshot or a block copy moves the guest and leaves the
-// entry. So the source must be that volume, or may be it in the form of another
-// host; otherwise nothing is chosen, because the guest would be put back on old
-// data.
-func (r recogniser) fromMetadata(d Disk, m domainxml.ManagedDisk, found pool.Volume, byPath bool, err error) (Disk, bool, error) {
+// entry. So the source must be that volume, in the form of whatever host;
+// otherwise nothing is chosen, because the guest would be put back on old data.
+func (r recogniser) fromMetadata(ctx context.Context, d Disk, m domainxml.ManagedDisk, found pool.Volume, byPath bool, err error) (Disk, bool, error) {
 	d.Pool, d.Volume, d.By = m.Pool, m.Volume, ByMetadata
 	same := byPath && found.Pool == m.Pool && found.Name == m.Volume
 	d.whole = same && d.XML.SliceBytes == 0
@@ -170,13 +171,18 @@ func (r recogniser) fromMetadata(d Disk, m domainxml.ManagedDisk, found pool.Vol
 	case err != nil && !errors.Is(err, ErrNoPool) && !errors.Is(err, pool.ErrNotFound):
 		return d, true, err
 	}
-	if err := overlaid(r.domain, d.XML); err != nil {
+	if err := r.overlaid(ctx, d.XML); err != nil {
 		return d, true, err
 	}
-	if !d.mayBe(m) {
-		return d, true, moved(r.domain, d)
+	if d.mayBe(m) {
+		return d, true, nil
 	}
-	return d, true, nil
+	if _, err := r.pools.Open(m.Pool); d.XML.Kind == "block" && errors.Is(err, ErrNoPool) {
+		// Only that pool knows the paths of its volumes: this may well be the one.
+		return d, true, fmt.Errorf("the metadata says volume %s/%s, and only its pool could tell whether that is %s: %w; "+
+			"add the pool on this host, see \"volbridge pool add --help\"", m.Pool, m.Volume, sourceText(d.XML), err)
+	}
+	return d, true, moved(r.domain, d)
 }
 
 func (r recogniser) configured(name string) bool {
@@ -188,34 +194,52 @@ func (r recogniser) configured(name string) bool {
 	return false
 }
 
-// byPath asks the pools whose volume has the disk's source path. A path below
-// LinkDir names its pool; for any other path all pools are asked, and one that
-// cannot be opened cannot claim it.
-func (r recogniser) byPath(ctx context.Context, x domainxml.Disk) (pool.Volume, bool, error) {
-	if x.Kind != "block" && x.Kind != "file" {
+// byPath asks the pools whose volume has the source path, first the one that
+// the metadata names. A path below LinkDir names its pool; for any other path
+// all pools are asked, and one that cannot be opened cannot claim it. One that
+// does not answer is only an error if no other claims it.
+func (r recogniser) byPath(ctx context.Context, kind, source, first string) (pool.Volume, bool, error) {
+	if kind != "block" && kind != "file" {
 		return pool.Volume{}, false, nil
 	}
 	// A path with a slash too many leads to the same device.
-	if rest, ours := strings.CutPrefix(filepath.Clean(x.Source), LinkDir); ours {
+	clean := filepath.Clean(source)
+	if rest, ours := strings.CutPrefix(clean, LinkDir); ours {
 		name, _, _ := strings.Cut(rest, "/")
-		v, err := r.ask(ctx, name, filepath.Clean(x.Source))
+		v, err := r.ask(ctx, name, clean)
 		if err != nil {
-			return v, false, fmt.Errorf("source %s: %w", x.Source, err)
+			return v, false, fmt.Errorf("source %s: %w", source, err)
 		}
 		return v, true, nil
 	}
-	for _, name := range r.pools.Names() {
-		v, err := r.ask(ctx, name, x.Source)
+	var errs []error
+	for _, name := range r.order(first) {
+		v, err := r.ask(ctx, name, clean)
 		var closed *openError
 		switch {
 		case err == nil:
 			return v, true, nil
 		case errors.Is(err, pool.ErrNotFound), errors.As(err, &closed):
 		default:
-			return v, false, fmt.Errorf("source %s: %w", x.Source, err)
+			errs = append(errs, fmt.Errorf("source %s: %w", source, err))
 		}
 	}
-	return pool.Volume{}, false, nil
+	return pool.Volume{}, false, errors.Join(errs...)
+}
+
+// order lists the pools in the order of the configuration, but for the first.
+func (r recogniser) order(first string) []string {
+	names := slices.Clone(r.pools.Names())
+	slices.SortStableFunc(names, func(a, b string) int {
+		switch first {
+		case a:
+			return -1
+		case b:
+			return 1
+		}
+		return 0
+	})
+	return names
 }
 
 func (r recogniser) ask(ctx context.Context, name, path string) (pool.Volume, error) {

@@ -24,8 +24,11 @@ func disk(target, pool, volume string, size int64) string {
 
 const sliced = `type='block'|<source dev='/dev/volbridge/fast/web1'><slices><slice type='storage' offset='0' size='1048576'/></slices></source>`
 
-// foreign is a disk on the path that another host's transport makes.
-const foreign = "type='block'|<driver name='qemu' type='raw'/><source dev='/dev/disk/by-id/wwn-0x5000c500a1b2c3d4'/>"
+// foreign is a disk on the path that another host's transport gives to a
+// volume of pool fast.
+func foreign(volume string) string {
+	return "type='block'|<driver name='qemu' type='raw'/><source dev='" + foreignDir + volume + "'/>"
+}
 
 func TestManaged(t *testing.T) {
 	w := newWorld(t, "fast/web1", "fast/web2", "slow/web1")
@@ -37,8 +40,8 @@ func TestManaged(t *testing.T) {
 	}{
 		"none": {disks: []string{"type='file'|<source file='/a.qcow2'/>", "type='network'|<source protocol='rbd' name='x'/>"}},
 		"by metadata, path of another host": {
-			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{foreign},
-			want: []Disk{{Target: "vda", Pool: "fast", Volume: "web1", SizeBytes: 5 * mib, By: ByMetadata}},
+			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{foreign("web1")},
+			want: []Disk{{Target: "vda", Pool: "fast", Volume: "web1", SizeBytes: 5 * mib, By: ByMetadata, whole: true}},
 		},
 		"by metadata, type volume": {
 			metadata: disk("vda", "fast", "web1", 5*mib), disks: []string{"type='volume'|<source pool='fast' volume='web1'/>"},
@@ -81,6 +84,11 @@ func TestManaged(t *testing.T) {
 			disks: []string{block("closed/web1")}, wantErr: "open pool closed: no such directory",
 		},
 		"path of another form, while a pool cannot be opened": {disks: []string{"type='block'|<source dev='/dev/sda'/>"}},
+		"by metadata, pool not configured": {
+			metadata: disk("vda", "gone", "web1", 5*mib), disks: []string{"type='block'|<source dev='/dev/disk/by-id/nvme-eui.00'/>"},
+			want:    []Disk{{Target: "vda", Pool: "gone", Volume: "web1", SizeBytes: 5 * mib, By: ByMetadata}},
+			wantErr: `disk vda of domain web1: the metadata says volume gone/web1, and only its pool could tell whether that is block /dev/disk/by-id/nvme-eui.00: pool "gone": pool is not configured; add the pool`,
+		},
 		"volume is gone": {disks: []string{block("fast/gone")}, wantErr: "no such volume"},
 		"metadata and path disagree": {
 			metadata: disk("vda", "fast", "web1", 0), disks: []string{block("fast/web2")},
@@ -88,9 +96,9 @@ func TestManaged(t *testing.T) {
 			wantErr: "the metadata says volume fast/web1, but source /dev/volbridge/fast/web2 is volume fast/web2",
 		},
 		"one volume twice": {
-			metadata: disk("vda", "fast", "web1", 0), disks: []string{foreign, block("fast/web1")},
+			metadata: disk("vda", "fast", "web1", 0), disks: []string{foreign("web1"), block("fast/web1")},
 			want: []Disk{
-				{Target: "vda", Pool: "fast", Volume: "web1", By: ByMetadata},
+				{Target: "vda", Pool: "fast", Volume: "web1", By: ByMetadata, whole: true},
 				{Target: "vdb", Pool: "fast", Volume: "web1", By: ByPath, whole: true},
 			},
 			wantErr: "disk vdb of domain web1: volume fast/web1 is disk vda already",
@@ -174,6 +182,7 @@ func TestMovedOff(t *testing.T) {
 		"other block":          {entry, "type='block'|<source dev='/dev/sdx'/>", append([]string{"it is on block /dev/sdx"}, moved...)},
 		"own, elsewhere":       {entry, block("gone/web1"), append([]string{"it is on block /dev/volbridge/gone/web1"}, moved...)},
 		"own, no volume":       {entry, block("fast/gone"), append([]string{"it is on block /dev/volbridge/fast/gone"}, moved...)},
+		"by id, no volume":     {entry, "type='block'|<source dev='/dev/disk/by-id/wwn-0x5000c500a1b2c3d4'/>", moved},
 		"map by name":          {entry, "type='block'|<source dev='/dev/mapper/vg-web1'/>", moved},
 		"climbs out":           {entry, "type='block'|<source dev='/dev/disk/by-id/../../sdx'/>", moved},
 		"by id, but a file":    {entry, "type='file'|<source file='/dev/disk/by-id/wwn-0x5000'/>", moved},
@@ -203,28 +212,6 @@ func TestMovedOff(t *testing.T) {
 	}
 }
 
-func TestForeignForm(t *testing.T) {
-	for path, want := range map[string]bool{
-		"/dev/disk/by-id/wwn-0x5000":        true,
-		"/dev/drbd/by-res/web1/0":           true,
-		"/dev/mapper/3600508b400105e210000": true,
-		"/dev/disk//by-id/wwn-0x5000":       true,
-		"/dev/disk/by-path/pci-0":           false,
-		"/dev/mapper/vg-web1":               false,
-		"/dev/drbd0":                        false,
-		"/dev/sdx":                          false,
-		"/dev/volbridge/fast/web1":          false,
-		"/srv/dev/disk/by-id/x":             false,
-		"/dev/disk/by-id":                   false,
-		"/dev/disk/by-id/../../sdx":         false,
-		"":                                  false,
-	} {
-		if got := foreignForm(path); got != want {
-			t.Errorf("%q: %v", path, got)
-		}
-	}
-}
-
 // TestReleaseOfMovedGuest: what the guest is on now does not keep the volume.
 func TestReleaseOfMovedGuest(t *testing.T) {
 	for name, lost := range map[string]bool{"by its records": false, "state file lost": true} {
@@ -238,7 +225,7 @@ func TestReleaseOfMovedGuest(t *testing.T) {
 			if lost {
 				h = w.host("kvm01")
 			}
-			if err := h.Release(t.Context(), uuid1, domain(t, uuid1, entry, overlay)); err != nil {
+			if err := h.Release(t.Context(), uuid1, domain(t, uuid1, entry, overlay), Stop{}); err != nil {
 				t.Error(err)
 			}
 			h.wantDisk(uuid1, "fast/web1", "")

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -10,15 +11,13 @@ import (
 
 // mayBe says whether a source that no pool of this host claims may be the
 // volume of the metadata: its path names that very volume, which is gone or
-// whose pool this host does not have; or it is of type='volume' and names it;
-// or it is a block device in the form of another host.
+// whose pool this host does not have; or it is of type='volume' and names it. A
+// path in the form of another host its pool would have claimed.
 func (d Disk) mayBe(m domainxml.ManagedDisk) bool {
 	switch d.XML.Kind {
 	case "volume":
 		return d.XML.Pool == m.Pool && d.XML.Volume == m.Volume
-	case "block":
-		return foreignForm(d.XML.Source) || d.named(m)
-	case "file":
+	case "block", "file":
 		return d.named(m)
 	}
 	return false
@@ -27,25 +26,6 @@ func (d Disk) mayBe(m domainxml.ManagedDisk) bool {
 // named says whether the path is that of the volume, be it there or not.
 func (d Disk) named(m domainxml.ManagedDisk) bool {
 	return filepath.Clean(d.XML.Source) == LinkDir+m.Pool+"/"+m.Volume
-}
-
-// foreignForms begin the paths that the transports of other hosts give to a
-// volume: the identity of a SCSI or NVMe device, a DRBD resource, a multipath
-// map by its WWID. They name one device for good, as the volume's own path
-// does. A name such as /dev/sdx or a file says nothing about a volume.
-var foreignForms = []string{"/dev/disk/by-id/", "/dev/drbd/by-res/", "/dev/mapper/3"}
-
-// foreignForm says whether a path may be that of a volume on another host. No
-// backend of today makes such paths; a guest that comes from a host with
-// another transport has them, and only its metadata tells its volume here.
-func foreignForm(path string) bool {
-	clean := filepath.Clean(path)
-	for _, f := range foreignForms {
-		if strings.HasPrefix(clean, f) {
-			return true
-		}
-	}
-	return false
 }
 
 // movedError: the guest was moved off the device of its volume.
@@ -57,19 +37,28 @@ func (e *movedError) Error() string { return e.text }
 func moved(domain string, d Disk) error {
 	return &movedError{fmt.Sprintf("it is no longer on volume %s/%s, which the metadata still names: it is on %s; "+
 		"if that is right, run \"volbridge domain forget %[4]s %[5]s\", else put the source back: from a snapshot's overlay "+
-		"with \"virsh blockcommit %[4]s %[5]s --active --pivot\" while the guest runs, otherwise with \"virsh edit\"",
+		"with \"virsh blockcommit %[4]s %[5]s --active --pivot\" while the guest runs (if it is off, see \"A disk above its volume\" "+
+		"in docs/operations.md), otherwise with \"virsh edit\"",
 		d.Pool, d.Volume, sourceText(d.XML), domain, d.Target)}
 }
 
 // overlaid refuses a disk that is not on a device of volbridge but writes above
 // one. The device is not attached for it, and its volume must not be handed to
 // the guest without what is above.
-func overlaid(domain string, x domainxml.Disk) error {
+func (r recogniser) overlaid(ctx context.Context, x domainxml.Disk) error {
+	domain := r.domain
 	for _, b := range x.Backing {
-		if strings.HasPrefix(filepath.Clean(b.Source), LinkDir) {
+		ours := strings.HasPrefix(filepath.Clean(b.Source), LinkDir)
+		if !ours {
+			var err error
+			if _, ours, err = r.byPath(ctx, b.Kind, b.Source, ""); err != nil {
+				return err
+			}
+		}
+		if ours {
 			return &movedError{fmt.Sprintf("it is on %s, an overlay such as a snapshot makes, above %s: while the guest runs, "+
-				"merge it with \"virsh blockcommit %s %s --active --pivot\"; if it does not run, \"virsh edit\" puts the source "+
-				"back on the volume, without what is in the overlay", sourceText(x), b.Source, domain, x.Target)}
+				"merge it with \"virsh blockcommit %s %s --active --pivot\"; if it does not run, see \"A disk above its volume\" "+
+				"in docs/operations.md (\"virsh edit\" alone would lose what is in the overlay)", sourceText(x), b.Source, domain, x.Target)}
 		}
 	}
 	return nil

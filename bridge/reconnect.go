@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/volbridge/volbridge/domainxml"
 	"github.com/volbridge/volbridge/internal/state"
@@ -28,7 +29,7 @@ func (b *Bridge) Reconnect(ctx context.Context, domainUUID string, doc *domainxm
 		if a.Phase == state.Held && a.BootID == b.BootID {
 			continue
 		}
-		a.Phase, a.Arrival = state.Held, ""
+		a.Phase, a.Arrival, a.Stopped = state.Held, "", ""
 		errs = append(errs, b.Store.Update(ctx, a))
 	}
 	if doc != nil {
@@ -43,12 +44,12 @@ func (b *Bridge) recordRunning(ctx context.Context, doc *domainxml.Document, rec
 	for _, a := range records {
 		known[a.Key()] = true
 	}
-	disks, err := b.managed(ctx, doc)
+	disks, err := b.managed(ctx, doc, b.Pools)
 	errs := []error{err}
 	for _, d := range disks {
 		a := state.Attachment{
 			DomainUUID: doc.UUID(), DomainName: doc.Name(), Target: d.Target, Pool: d.Pool, Volume: d.Volume,
-			Mode: string(d.Mode(pool.Exclusive)), Path: d.XML.Source,
+			Mode: string(d.Mode(pool.Exclusive)), Path: filepath.Clean(d.XML.Source),
 		}
 		if known[a.Key()] || d.XML.Kind != "block" {
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/volbridge/volbridge/blockdev"
 	"github.com/volbridge/volbridge/domainxml"
@@ -15,7 +16,7 @@ import (
 // doc is not nil, by what a pool says that this host holds for it without a
 // record. What cannot be given back stays recorded as Releasing, and the error
 // wraps ErrLeft.
-func (b *Bridge) Release(ctx context.Context, domainUUID string, doc *domainxml.Document) error {
+func (b *Bridge) Release(ctx context.Context, domainUUID string, doc *domainxml.Document, stop Stop) error {
 	unlock, err := b.lockDomain(ctx, domainUUID)
 	if err != nil {
 		return err
@@ -27,6 +28,13 @@ func (b *Bridge) Release(ctx context.Context, domainUUID string, doc *domainxml.
 	}
 	if doc != nil {
 		records = append(records, b.unrecorded(ctx, doc, records)...)
+	}
+	for i, a := range records {
+		// Only what a guest had has stopped now. A disk of a start that was refused
+		// keeps what was known of it before.
+		if a.Phase == state.Held && !b.fromBefore(a) {
+			records[i].Stopped = stop.of(a)
+		}
 	}
 	if err := b.intend(ctx, records); err != nil {
 		return err
@@ -57,21 +65,23 @@ func (b *Bridge) giveBack(ctx context.Context, a state.Attachment) error {
 	return b.finish(ctx, a)
 }
 
-// intend records that attachments are to be released. One from before the last
-// boot stays as it is: it cannot be mistaken for anything else, and its boot id
-// says which grant is ours until that is returned.
+// intend records that attachments are to be released. From here on the record
+// proves no longer that this host holds the volume: see stillOurs. One from before
+// the last boot stays as it is: it cannot be mistaken for anything else, and its
+// boot id says which grant is ours until that is returned. So a power cut may undo
+// this: the record is one of those then.
 func (b *Bridge) intend(ctx context.Context, records []state.Attachment) error {
 	var now []state.Attachment
 	for _, a := range records {
 		if !b.fromBefore(a) {
-			a.Phase, a.Arrival = state.Releasing, ""
+			a.Phase, a.Arrival, a.Stopped = state.Releasing, "", ""
 			now = append(now, a)
 		}
 	}
 	if len(now) == 0 {
 		return nil
 	}
-	return b.Store.UpdateAll(ctx, now)
+	return b.Store.UpdateSoon(ctx, now)
 }
 
 // fromBefore says whether a record is from before the last boot.
@@ -80,9 +90,9 @@ func (b *Bridge) fromBefore(a state.Attachment) bool { return a.BootID != "" && 
 // finish takes device and grant away unless something else on this host uses
 // the volume, and forgets the record.
 func (b *Bridge) finish(ctx context.Context, a state.Attachment) (err error) {
-	unlock, err := b.Locks.Volume(ctx, a.Pool, a.Volume)
+	unlock, err := b.lockVolume(ctx, a.Pool, a.Volume, a.Path)
 	if err != nil {
-		return fmt.Errorf("lock volume %s/%s: %w", a.Pool, a.Volume, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	shared, err := b.shared(ctx, a)
@@ -91,47 +101,92 @@ func (b *Bridge) finish(ctx context.Context, a state.Attachment) (err error) {
 	}
 	if !shared {
 		if err := b.takeAway(ctx, a); err != nil {
-			return err
+			return errors.Join(err, b.stillOurs(ctx, a, err))
 		}
 	}
 	return b.Store.Forget(ctx, a.Key())
 }
 
-// shared says whether another domain has a record of the volume: it may be
-// using device and grant.
+// shared says whether another domain has a record of the volume, or of its
+// device under another name: it may be using device and grant. Two pools of the
+// configuration may be the same place on the same array, and a grant is returned
+// for all of the host's domains.
 func (b *Bridge) shared(ctx context.Context, a state.Attachment) (bool, error) {
 	all, err := b.Store.Volume(ctx, a.Pool, a.Volume)
-	for _, other := range all {
-		if other.Key() != a.Key() {
-			return true, err
-		}
+	if err == nil && a.Path != "" {
+		var more []state.Attachment
+		more, err = b.Store.Path(ctx, a.Path)
+		all = append(all, more...)
 	}
-	return false, err
+	return slices.ContainsFunc(all, func(o state.Attachment) bool { return o.DomainUUID != a.DomainUUID }), err
 }
 
 // takeAway detaches the device and ends the grant.
 //
 // The order belongs to the protocol. Loop, like SCSI: the host first, then the
 // array, because a mapping that vanishes under a device leaves it dead with
-// data unwritten. (NVMe will differ: flush, the array, then wait until the
-// namespace has gone.)
+// data unwritten. NVMe: flush, then the array, then wait until the namespace has
+// gone, because a host cannot let go of a namespace by itself; and one that is
+// still there when the array uses its NSID again may be taken for another.
 func (b *Bridge) takeAway(ctx context.Context, a state.Attachment) error {
 	backend, err := b.Pools.Open(a.Pool)
 	if err != nil {
 		return err
 	}
-	conn, err := backend.Connection(ctx, a.Volume, b.Host)
-	switch {
-	case errors.Is(err, pool.ErrNotFound) && !b.Devices.Present(a.Path):
-		// The volume is gone and so is its device; only a grant may be left.
-	case err != nil:
-		return err
-	default:
-		if err := b.detach(ctx, conn); err != nil {
+	conn, err := b.way(ctx, backend, a)
+	if a.Path != "" && (errors.Is(err, pool.ErrNotFound) || err == nil && conn.Path != a.Path) {
+		var gone bool
+		if a, conn, gone, err = b.renamed(ctx, backend, a, err); gone {
 			return err
 		}
 	}
+	if err != nil {
+		return err
+	}
+	transport, err := b.Devices.For(conn.Protocol)
+	if err != nil {
+		return err
+	}
+	if r, ok := transport.(blockdev.Remover); ok {
+		conn.Lasting = conn.Lasting || lasting(a)
+		return b.takeFromArray(ctx, r, conn, func() error { return b.revoke(ctx, backend, a) })
+	}
+	if err := b.timed(ctx, conn, transport.Detach); err != nil {
+		return err
+	}
 	return b.revoke(ctx, backend, a)
+}
+
+// way is how this host reaches the volume, or did when the pool cannot be asked.
+func (b *Bridge) way(ctx context.Context, backend pool.Backend, a state.Attachment) (pool.Connection, error) {
+	conn, err := backend.Connection(ctx, a.Volume, b.Host)
+	if errors.Is(err, pool.ErrUnreachable) {
+		if recorded, ok := recordedWay(a); ok {
+			return recorded, nil
+		}
+	}
+	return conn, err
+}
+
+// lasting says whether the grant has found a connection that stays after it.
+// The pool knows it from this host's memory, which may be lost meanwhile; without
+// it the device would be waited for in vain.
+func lasting(a state.Attachment) bool {
+	conn, ok := recordedWay(a)
+	return ok && conn.Lasting
+}
+
+func (b *Bridge) takeFromArray(ctx context.Context, r blockdev.Remover, conn pool.Connection, revoke func() error) error {
+	if err := b.timed(ctx, conn, r.Flush); err != nil {
+		return err
+	}
+	if err := revoke(); err != nil || conn.Lasting {
+		return err
+	}
+	if err := b.timed(ctx, conn, r.Gone); err != nil {
+		return &looseError{err}
+	}
+	return nil
 }
 
 // revoke returns the grant of this boot or of the record's. One of another boot
@@ -142,29 +197,29 @@ func (b *Bridge) revoke(ctx context.Context, backend pool.Backend, a state.Attac
 		r.BootIDs = append(r.BootIDs, a.BootID)
 	}
 	err := backend.Revoke(ctx, r)
-	if !errors.Is(err, pool.ErrOtherBoot) {
+	switch {
+	case err == nil, errors.Is(err, pool.ErrUnreachable) && !errors.Is(err, pool.ErrMaybeDone):
 		return err
+	case !errors.Is(err, pool.ErrOtherBoot):
+		return &looseError{err}
 	}
 	b.log().WithError(err).Warnf("volume %s/%s is not returned: a host with the id of this one (%s) holds it, perhaps a clone",
 		a.Pool, a.Volume, b.Host.ID)
 	return nil
 }
 
-func (b *Bridge) detach(ctx context.Context, conn blockdev.Connection) error {
-	transport, err := b.Devices.For(conn.Protocol)
-	if err != nil {
-		return err
-	}
+// timed does one thing to a device within the time that it may take.
+func (b *Bridge) timed(ctx context.Context, conn pool.Connection, do func(context.Context, pool.Connection) error) error {
 	ctx, cancel := b.deviceContext(ctx)
 	defer cancel()
-	return transport.Detach(ctx, conn)
+	return do(ctx, conn)
 }
 
 // unrecorded finds the disks of a document that this host holds for the domain
 // although no record says so (the state file was lost), and records them. What
 // cannot be found out is logged: nothing may be taken away then.
 func (b *Bridge) unrecorded(ctx context.Context, doc *domainxml.Document, records []state.Attachment) []state.Attachment {
-	disks, err := b.managed(ctx, doc)
+	disks, err := b.managed(ctx, doc, b.Pools)
 	if err != nil {
 		b.log().WithError(err).Warn("some disks of the domain's XML were not looked at")
 	}
@@ -199,9 +254,14 @@ func (b *Bridge) orphan(ctx context.Context, doc *domainxml.Document, d Disk) (s
 	}
 	for _, h := range holders {
 		if h.Host.ID == b.Host.ID && h.BootID == b.BootID && h.Owner.UUID == doc.UUID() {
+			conn, err := backend.Connection(ctx, d.Volume, b.Host)
+			if err != nil {
+				return state.Attachment{}, false, err
+			}
+			// Not what the document says: the guest may have been moved since.
 			a := state.Attachment{DomainUUID: doc.UUID(), DomainName: doc.Name(), Target: d.Target,
-				Pool: d.Pool, Volume: d.Volume, Mode: string(h.Mode), Path: d.XML.Source}
-			_, _, err := b.Store.Claim(ctx, a)
+				Pool: d.Pool, Volume: d.Volume, Mode: string(h.Mode), Path: conn.Path}
+			_, _, err = b.Store.Claim(ctx, a)
 			return a, err == nil, err
 		}
 	}

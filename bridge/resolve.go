@@ -12,11 +12,13 @@ import (
 
 // job is one disk on its way in.
 type job struct {
-	disk    Disk
-	owner   pool.Owner
-	mode    pool.AccessMode
-	phase   state.Phase // what it becomes
-	arrival string      // the token that it becomes
+	disk      Disk
+	owner     pool.Owner
+	mode      pool.AccessMode
+	phase     state.Phase // what it becomes
+	arrival   string      // the token that it becomes
+	ready     bool        // `migrate` has taken it already, in this boot
+	announced bool        // `migrate` takes it: nobody opens it yet
 
 	backend pool.Backend
 	conn    pool.Connection
@@ -24,35 +26,44 @@ type job struct {
 	prior   *state.Attachment // the record that was there before
 	claimed bool              // a record may be there
 	granted bool              // the grant may exist
+	sure    bool              // the pool has said so
+	denied  bool              // the pool has said no
 	refused []pool.Holder     // who was in the way of the grant
 	// recorded: the record may say what the disk becomes.
 	recorded bool
 }
 
+func (j *job) key() state.Key {
+	return state.Key{DomainUUID: j.owner.UUID, Pool: j.disk.Pool, Volume: j.disk.Volume}
+}
+
 // managed recognises the disks of a document and logs what is left out.
-func (b *Bridge) managed(ctx context.Context, doc *domainxml.Document) ([]Disk, error) {
+func (b *Bridge) managed(ctx context.Context, doc *domainxml.Document, pools Pools) ([]Disk, error) {
 	for _, m := range Stale(doc) {
 		b.log().WithFields(map[string]any{"domain": doc.Name(), "disk": m.Target, "volume": m.Pool + "/" + m.Volume}).
 			Info("the metadata names a disk that the domain no longer has")
 	}
-	return Managed(ctx, doc, b.Pools)
+	return Managed(ctx, doc, pools)
 }
 
 // resolve finds for each disk how this host would reach its volume. Nothing
 // is changed.
-func (b *Bridge) resolve(ctx context.Context, doc *domainxml.Document, disks []Disk) ([]*job, error) {
+func (b *Bridge) resolve(ctx context.Context, doc *domainxml.Document, disks []Disk, pools Pools) ([]*job, error) {
 	jobs := make([]*job, len(disks))
 	err := each(len(disks), b.parallel(), func(i int) error {
 		j := &job{disk: disks[i], owner: pool.Owner{UUID: doc.UUID(), Name: doc.Name()}}
 		jobs[i] = j
-		return diskError(j.disk, doc.Name(), b.connection(ctx, j))
+		return diskError(j.disk, doc.Name(), b.connection(ctx, j, pools))
 	})
+	if err == nil {
+		err = distinct(doc, jobs)
+	}
 	return jobs, err
 }
 
-func (b *Bridge) connection(ctx context.Context, j *job) (err error) {
+func (b *Bridge) connection(ctx context.Context, j *job, pools Pools) (err error) {
 	d := j.disk
-	if j.backend, err = b.Pools.Open(d.Pool); err != nil {
+	if j.backend, err = pools.Open(d.Pool); err != nil {
 		return fmt.Errorf("on host %s: %w", b.Host.Name, err)
 	}
 	if j.conn, err = j.backend.Connection(ctx, d.Volume, b.Host); err != nil {
@@ -63,6 +74,13 @@ func (b *Bridge) connection(ctx context.Context, j *job) (err error) {
 	if strings.HasPrefix(d.XML.Source, LinkDir) && d.XML.Source != j.conn.Path {
 		return fmt.Errorf("source %s is not volume %s/%s, whose path is %s: make source and metadata agree with \"virsh edit\"",
 			d.XML.Source, d.Pool, d.Volume, j.conn.Path)
+	}
+	if d.fits(j.conn.SizeBytes) == nil {
+		return nil
+	}
+	// The pool may have told what it remembered; who asks again is told anew.
+	if j.conn, err = j.backend.Connection(ctx, d.Volume, b.Host); err != nil {
+		return err
 	}
 	return d.fits(j.conn.SizeBytes)
 }
@@ -84,12 +102,9 @@ func (j *job) startable() error {
 		return nil
 	}
 	remedy := fmt.Sprintf("write <disk type='block'> with <source dev='%s'/>, with \"virsh edit\"", j.conn.Path)
-	switch {
-	case x.Kind == "volume":
+	if x.Kind == "volume" {
 		// The only source that adopt changes.
 		remedy = fmt.Sprintf("run \"volbridge domain adopt %s\", or %s", j.owner.Name, remedy)
-	case j.disk.By == ByMetadata && foreignForm(x.Source):
-		remedy += fmt.Sprintf("; if the disk is to stay where it is, run \"volbridge domain forget %s %s\"", j.owner.Name, j.disk.Target)
 	}
 	return fmt.Errorf("its source is %s, but on this host volume %s/%s is block device %s: %s",
 		sourceText(x), j.disk.Pool, j.disk.Volume, j.conn.Path, remedy)

@@ -9,16 +9,23 @@ import (
 )
 
 // Store keeps what this host did; see state.Store. Each call is one
-// transaction that is on the disk when it returns, which costs more than
-// attaching a device does: so all disks of a domain are recorded together.
+// transaction. Waiting for the disk costs more than attaching a device does: so
+// all disks of a domain are recorded together, and only what must survive a
+// power cut is waited for. That is what claims: it is there before anything
+// that it would undo. What became of a claim is seen by every process at once,
+// and the power cut that could undo it ends the boot that it counted in.
 type Store interface {
 	Claim(ctx context.Context, a state.Attachment) (existing state.Attachment, had bool, err error)
 	ClaimAll(ctx context.Context, list []state.Attachment) error
 	Update(ctx context.Context, a state.Attachment) error
 	UpdateAll(ctx context.Context, list []state.Attachment) error
+	// UpdateSoon is UpdateAll, and a power cut may undo it; so may Forget be.
+	UpdateSoon(ctx context.Context, list []state.Attachment) error
 	Forget(ctx context.Context, k state.Key) error
 	Domain(ctx context.Context, uuid string) ([]state.Attachment, error)
 	Volume(ctx context.Context, pool, volume string) ([]state.Attachment, error)
+	// Path returns those with this device path, of whatever pool.
+	Path(ctx context.Context, path string) ([]state.Attachment, error)
 }
 
 // claim records the intent for all disks. A record of this boot that says the
@@ -60,12 +67,13 @@ func busyDisk(jobs []*job, err error) error {
 	return diskError(jobs[i].disk, jobs[i].owner.Name, err)
 }
 
-// settle records what the disks have become.
+// settle records what the disks have become. After a power cut that undid it
+// they are still claimed, and recovery gives them back like those that are held.
 func (b *Bridge) settle(ctx context.Context, jobs []*job) error {
 	list := make([]state.Attachment, len(jobs))
 	for i, j := range jobs {
 		list[i] = j.record(j.phase)
 		j.recorded = true
 	}
-	return b.Store.UpdateAll(ctx, list)
+	return b.Store.UpdateSoon(ctx, list)
 }

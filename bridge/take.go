@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/volbridge/volbridge/blockdev"
 	"github.com/volbridge/volbridge/internal/state"
 	"github.com/volbridge/volbridge/pool"
 )
@@ -58,8 +60,9 @@ func (j *job) record(phase state.Phase) state.Attachment {
 	if j.prior != nil {
 		a.BootID = j.prior.BootID
 	}
+	a.Path = j.conn.Path
 	if phase != state.Attaching {
-		a.Path, a.Arrival = j.conn.Path, j.arrival
+		a.Arrival, a.Device = j.arrival, wayRecord(j.conn)
 	}
 	return a
 }
@@ -67,12 +70,19 @@ func (j *job) record(phase state.Phase) state.Attachment {
 // attach makes the volume reachable and its device appear, under the volume's
 // lock.
 func (b *Bridge) attach(ctx context.Context, j *job) (err error) {
-	unlock, err := b.Locks.Volume(ctx, j.disk.Pool, j.disk.Volume)
+	unlock, err := b.lockVolume(ctx, j.disk.Pool, j.disk.Volume, j.conn.Path)
 	if err != nil {
-		return fmt.Errorf("lock volume %s/%s: %w", j.disk.Pool, j.disk.Volume, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if err := b.grant(ctx, j); err != nil {
+	if err := b.unshared(ctx, j); err != nil {
+		return err
+	}
+	confirmed, err := b.confirm(ctx, j)
+	if err == nil && !confirmed {
+		err = b.grant(ctx, j)
+	}
+	if err != nil {
 		return err
 	}
 	if j.prior != nil && b.fromBefore(*j.prior) {
@@ -87,11 +97,36 @@ func (b *Bridge) attach(ctx context.Context, j *job) (err error) {
 	}
 	ctx, cancel := b.deviceContext(ctx)
 	defer cancel()
+	began := time.Now()
 	device, err := transport.Attach(ctx, j.conn)
+	if b.Attached != nil {
+		b.Attached(j.conn.Protocol, time.Since(began), err)
+	}
+	if errors.Is(err, blockdev.ErrWrongDevice) {
+		device, err = b.attachResized(ctx, j, transport, err)
+	}
 	if err != nil {
 		return err
 	}
+	if device.Warning != "" {
+		b.log().Warn(diskError(j.disk, j.owner.Name, fmt.Errorf("volume %s/%s is attached, but %s", j.disk.Pool, j.disk.Volume, device.Warning)))
+	}
 	return j.verified(device.Path, device.SizeBytes)
+}
+
+// attachResized tries once more where the pool told a size that it remembered:
+// a repeated grant is told anew. Another size is a reason to try, any other
+// difference is not.
+func (b *Bridge) attachResized(ctx context.Context, j *job, transport blockdev.Transport, wrong error) (blockdev.Device, error) {
+	conn, err := j.backend.Grant(ctx, b.request(j))
+	if err != nil {
+		return blockdev.Device{}, errors.Join(wrong, err)
+	}
+	if conn.SizeBytes == j.conn.SizeBytes || conn.Path != j.conn.Path || conn.Identity != j.conn.Identity {
+		return blockdev.Device{}, wrong
+	}
+	j.conn = conn
+	return transport.Attach(ctx, conn)
 }
 
 // verified looks at what the transport hands over before the guest does.
@@ -103,6 +138,29 @@ func (j *job) verified(path string, sizeBytes int64) error {
 	return j.disk.fits(sizeBytes)
 }
 
+// confirm is for an arrival that `migrate` made ready in this boot: the grant is
+// there, unless somebody took it away since. On this host that is recovery, which
+// takes the domain's lock and changes the record first, and then nothing is to be
+// confirmed. From elsewhere it is an administrator, who fences the host or ends the
+// connection: then the pool does not confirm, or the device is not there, and the
+// grant is asked for like any other.
+func (b *Bridge) confirm(ctx context.Context, j *job) (bool, error) {
+	pending, ok := j.backend.(pool.Confirmer)
+	if !j.ready || !ok || !b.Devices.Present(j.conn.Path) {
+		return false, nil
+	}
+	conn, err := pending.Confirm(ctx, b.request(j))
+	switch {
+	case errors.Is(err, pool.ErrUnreachable):
+		return false, err
+	case err != nil || conn.Path != j.conn.Path:
+		b.log().WithError(err).Debugf("volume %s/%s is granted anew", j.disk.Pool, j.disk.Volume)
+		return false, nil
+	}
+	j.granted, j.sure, j.conn = true, true, conn
+	return true, nil
+}
+
 // grant asks the pool. The pool judges the other hosts anew by the mode of each
 // request: a grant of this host that is left over from a migration does not
 // let the domain start beside itself.
@@ -112,12 +170,14 @@ func (b *Bridge) grant(ctx context.Context, j *job) error {
 	conn, err := j.backend.Grant(ctx, b.request(j))
 	var held *pool.HeldError
 	if errors.As(err, &held) {
-		j.granted, j.refused = false, held.Holders
+		j.granted, j.denied, j.refused = false, true, held.Holders
 		return err
 	}
 	if err != nil {
+		j.denied = !errors.Is(err, pool.ErrUnreachable)
 		return err
 	}
+	j.sure = true
 	if j.conn = conn; conn.Path != path {
 		return fmt.Errorf("the path of volume %s/%s changed from %s to %s: repeat the command", j.disk.Pool, j.disk.Volume, path, conn.Path)
 	}
@@ -127,7 +187,8 @@ func (b *Bridge) grant(ctx context.Context, j *job) error {
 // request is what the pool is asked for the job. The boot that this host's own
 // record names tells its grant from before a reboot from one of a clone.
 func (b *Bridge) request(j *job) pool.GrantRequest {
-	r := pool.GrantRequest{Volume: j.disk.Volume, Host: b.Host, BootID: b.BootID, Owner: j.owner, Mode: j.mode}
+	r := pool.GrantRequest{Volume: j.disk.Volume, Host: b.Host, BootID: b.BootID, Owner: j.owner, Mode: j.mode,
+		Pending: j.announced}
 	if j.prior != nil {
 		r.PriorBootID = j.prior.BootID
 	}

@@ -27,6 +27,14 @@ func (b *Bridge) undo(ctx context.Context, jobs []*job) error {
 
 func (b *Bridge) undoDisk(ctx context.Context, j *job) error {
 	a := j.record(state.Releasing)
+	if j.prior != nil && !b.fromBefore(*j.prior) {
+		if !j.denied {
+			a.Stopped = j.prior.Stopped // it has not run since
+		}
+		if !j.sure {
+			a.Mode = j.prior.Mode // and nobody has said that it may have more
+		}
+	}
 	switch {
 	case b.kept(j.prior) && !j.recorded:
 		return nil

@@ -104,17 +104,21 @@ func (c *call) open(ctx context.Context) (*bridge.Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := state.Open(ctx, c.cfg.StatePath(), bootID)
+	// A release, and taking back what a call did, wait for their turn and for the
+	// file within the time that they have.
+	patience := min(c.cfg.Timeouts.Lock, c.cfg.Timeouts.Release/2)
+	store, err := state.Open(ctx, c.cfg.StatePath(), bootID, state.LeaveLog(), state.WithBusyTimeout(patience))
 	if err != nil {
 		return nil, err
 	}
 	c.opened = store
 	return &bridge.Bridge{
 		Host: host, BootID: bootID, Store: store, Log: c.log,
-		Pools:         c.cfg.OpenPools(bridge.ErrNoPool),
+		Pools:         c.cfg.OpenPools(bridge.ErrNoPool, c.log),
 		Locks:         bridge.FileLocks{Dir: c.cfg.RunDir, Wait: c.cfg.Timeouts.Lock},
 		Devices:       bridge.HostDevices{Host: c.hook.Machine},
 		Hints:         bridge.FileHints(c.hook.HintDir),
+		Attached:      c.cfg.Attached,
 		DeviceTimeout: c.cfg.Timeouts.Device,
 		UndoTimeout:   c.cfg.Timeouts.Release,
 	}, nil

@@ -24,7 +24,9 @@ type Hook struct {
 	HintDir    string
 	Root       string // "/", for the names of the host
 	Machine    blockdev.Host
+	LogDir     string // where libvirt keeps the logs of the guests
 	Drivers    []pool.Driver
+	Build      string // what the linker said; see package buildinfo
 	// Recover starts `volbridge recover` and does not wait for it.
 	Recover func() error
 

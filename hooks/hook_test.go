@@ -86,7 +86,7 @@ func (h *testHook) backend(t *testing.T, name string) pool.Backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := cfg.OpenPools(bridge.ErrNoPool).Open(name)
+	b, err := cfg.OpenPools(bridge.ErrNoPool, nil).Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}

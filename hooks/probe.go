@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/volbridge/volbridge/domainxml"
 	"github.com/volbridge/volbridge/internal/config"
+	"github.com/volbridge/volbridge/internal/lazyregexp"
 	"github.com/volbridge/volbridge/pool"
 )
 
@@ -25,8 +26,9 @@ const probeDir = "/dev/volbridge/.probe/"
 // probeVersion of the answer's form.
 const probeVersion = 1
 
-// probeTime is how long the pools may take to answer.
-const probeTime = 5 * time.Second
+// probeTime is how long the pools may take to answer. It is shorter than what a
+// start may take: a person waits for the plan of a migration.
+const probeTime = 20 * time.Second
 
 // ProbePath is the source path of the disk of a domain that asks about pools.
 func ProbePath(pools []string) string { return probeDir + strings.Join(pools, ",") }
@@ -36,18 +38,22 @@ type ProbeAnswer struct {
 	Version int
 	Host    string
 	Refused string // why the pools cannot be served; empty: they can
+	Facts   string // of the host, if HostQuestion was asked; see ParseFacts
 }
 
 // FormatProbe writes an answer as one line.
 func FormatProbe(a ProbeAnswer) string {
 	line := fmt.Sprintf("volbridge-probe: version=%d host=%s ", a.Version, a.Host)
+	if a.Refused == "" && a.Facts != "" {
+		return line + "ok facts=" + a.Facts
+	}
 	if a.Refused == "" {
 		return line + "ok"
 	}
 	return line + "refused: " + strings.Join(strings.Fields(a.Refused), " ")
 }
 
-var probeLine = regexp.MustCompile(`volbridge-probe: version=(\d+) host=(\S*) (?:ok\b|refused: ([^\n]+))`)
+var probeLine = lazyregexp.New(`volbridge-probe: version=(\d+) host=(\S*) (?:ok\b(?: facts=(\S+))?|refused: ([^\n]+))`)
 
 // ParseProbe finds an answer in an error of libvirt, which puts text of its
 // own before and after it.
@@ -57,7 +63,7 @@ func ParseProbe(text string) (ProbeAnswer, bool) {
 		return ProbeAnswer{}, false
 	}
 	version, err := strconv.Atoi(m[1])
-	return ProbeAnswer{Version: version, Host: m[2], Refused: m[3]}, err == nil
+	return ProbeAnswer{Version: version, Host: m[2], Facts: m[3], Refused: m[4]}, err == nil
 }
 
 // probed returns the pools that a domain asks about, if it is a probe.
@@ -84,34 +90,36 @@ func (h *Hook) answer(ctx context.Context, pools []string) ProbeAnswer {
 		return a
 	}
 	a.Host = host.Name
+	if slices.Contains(pools, HostQuestion) {
+		a.Facts = FactsOf(host, h.Build, cfg, time.Now()).format()
+		return a
+	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	if err := checkPools(ctx, cfg, pools); err != nil {
+	if err := checkPools(ctx, cfg, pools, host); err != nil {
 		a.Refused = err.Error()
 	}
 	return a
 }
 
-func checkPools(ctx context.Context, cfg *config.Config, names []string) error {
-	opened := cfg.OpenPools(errNoPool)
+func checkPools(ctx context.Context, cfg *config.Config, names []string, host pool.Host) error {
+	opened := cfg.OpenPools(errNoPool, nil)
 	errs := make([]error, len(names))
 	var all sync.WaitGroup
 	for i, name := range names {
-		all.Go(func() { errs[i] = checkPool(ctx, opened, name) })
+		all.Go(func() { errs[i] = checkPool(ctx, opened, name, host) })
 	}
 	all.Wait()
 	return errors.Join(errs...)
 }
 
-func checkPool(ctx context.Context, pools *config.Pools, name string) error {
+func checkPool(ctx context.Context, pools *config.Pools, name string, host pool.Host) error {
 	backend, err := pools.Open(name)
 	if err != nil {
 		return err
 	}
-	if c, ok := backend.(pool.Checker); ok {
-		if err := c.Check(ctx); err != nil {
-			return fmt.Errorf("pool %q: %w", name, err)
-		}
+	if err := pool.Ready(ctx, backend, host); err != nil {
+		return fmt.Errorf("pool %q: %w", name, err)
 	}
 	return nil
 }

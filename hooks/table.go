@@ -105,5 +105,5 @@ func release(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return b.Release(ctx, c.uuid, c.doc)
+	return b.Release(ctx, c.uuid, c.doc, c.hook.stop(c.event))
 }

@@ -179,6 +179,24 @@ func TestSourceInUseAgainIsNotRemoved(t *testing.T) {
 	}
 }
 
+// A destination that is silent may have the volume in a definition, whoever drove
+// the migration: what has the newest data is deleted once it says no.
+func TestRecoverWaitsForTheDestination(t *testing.T) {
+	for _, p2p := range []bool{false, true} {
+		w := diedMoving(t, Options{Tuning: Tuning{PeerToPeer: p2p}})
+		w.guest = map[string]string{"kvm01": "running"}
+		w.silent = "fake://kvm02"
+		fs, err := w.recover()
+		if len(fs) != 1 || fs[0].Outcome != Unfinished || w.volumes["web1-vda"] == nil {
+			t.Fatalf("peer-to-peer %t: %+v, %v; volumes %s", p2p, fs, err, w)
+		}
+		w.silent = ""
+		if fs, err := w.recover(); err != nil || len(fs) != 1 || fs[0].Outcome != Recovered || w.volumes["web1-vda"] != nil {
+			t.Fatalf("peer-to-peer %t: %+v, %v; volumes %s", p2p, fs, err, w)
+		}
+	}
+}
+
 // diedMoving is a world in which the command died when libvirt had been told
 // to migrate.
 func diedMoving(t *testing.T, o Options) *world {

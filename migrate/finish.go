@@ -86,7 +86,7 @@ func differing(live, stored *domainxml.Document, p Plan) []domainxml.BlockDisk {
 
 // removeSource removes what a copied disk was copied from.
 func (m *Mover) removeSource(ctx context.Context, rec *record, d DiskPlan) error {
-	args := removeArgs{Target: d.Target, Pool: d.SourcePool, Volume: d.SourceVol, Identity: d.SourceIdentity, File: d.SourceFile}
+	args := removeArgs{Target: d.Target, Pool: d.SourcePool, Volume: d.SourceVol, Identity: d.SourceIdentity, CreationID: d.SourceCreation, File: d.SourceFile}
 	if err := m.unused(ctx, rec.d.Plan, d.SourcePath); err != nil {
 		return err
 	}
@@ -118,8 +118,11 @@ func (m *Mover) removeVolume(ctx context.Context, a removeArgs) error {
 	if a.Identity == "" || string(v.Identity) != a.Identity {
 		return fmt.Errorf("volume %s/%s is not the one that was copied (it is %s, that was %s)", a.Pool, a.Volume, v.Identity, a.Identity)
 	}
+	if v.CreationID != a.CreationID {
+		return fmt.Errorf("volume %s/%s is not the one that was copied: it was deleted, and made again under its name; it stays", a.Pool, a.Volume)
+	}
 	m.Watch.Step(fmt.Sprintf("delete volume %s/%s", a.Pool, a.Volume))
-	return prov.Delete(ctx, a.Volume, "")
+	return prov.Delete(ctx, a.Volume, a.CreationID)
 }
 
 // unused refuses while a domain of either host, the migrated one included,
@@ -127,7 +130,7 @@ func (m *Mover) removeVolume(ctx context.Context, a removeArgs) error {
 // more, right before something is removed.
 func (m *Mover) unused(ctx context.Context, p Plan, path string) error {
 	if ours, err := m.ours(ctx, p); err != nil || !ours {
-		return errors.Join(errors.New("the guest was not seen on its new volumes"), err)
+		return errors.Join(fmt.Errorf("the guest was not seen on its new volumes, so %s stays: see \"virsh domblklist\", and remove it by hand", path), err)
 	}
 	for _, h := range []Hypervisor{m.Source, m.Dest} {
 		users, err := h.UsersOf(ctx, path)

@@ -118,7 +118,8 @@ type Hypervisor interface {
 	LiveXML(ctx context.Context, uuid string) (string, error)
 	// Migrate moves the domain to dest and returns when libvirt has finished
 	// or given up. When ctx ends the job is aborted, and Migrate still waits
-	// for libvirt's last word. watch gets samples while it runs.
+	// for libvirt's last word, for a while: after an error the job may go on,
+	// and Where tells. watch gets samples while it runs.
 	Migrate(ctx context.Context, dest Hypervisor, call Call, watch func(Progress)) error
 	// UsersOf names the domains of this daemon that refer to a disk path,
 	// running or stored.

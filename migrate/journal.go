@@ -46,9 +46,10 @@ type removeArgs struct {
 	Target string `json:"target"`
 	Pool   string `json:"pool,omitempty"`
 	Volume string `json:"volume,omitempty"`
-	// Identity of the volume that was copied.
-	Identity string `json:"identity,omitempty"`
-	File     string `json:"file,omitempty"`
+	// Identity and CreationID of the volume that was copied.
+	Identity   string `json:"identity,omitempty"`
+	CreationID string `json:"creation_id,omitempty"`
+	File       string `json:"file,omitempty"`
 }
 
 // record is one migration in the journal.

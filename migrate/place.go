@@ -82,11 +82,13 @@ func until(ctx context.Context, what string, done func() (bool, error)) error {
 		}
 		select {
 		case <-ctx.Done():
-			if err != nil {
-				return fmt.Errorf("waited for %s: %w (last answer: %w)", what, context.Cause(ctx), err)
-			}
-			return fmt.Errorf("waited for %s: %w", what, context.Cause(ctx))
 		case <-t.C:
+		}
+		switch { // both may be ready, and nobody answers who is asked too late
+		case ctx.Err() != nil && err != nil:
+			return fmt.Errorf("waited for %s: %w (last answer: %w)", what, context.Cause(ctx), err)
+		case ctx.Err() != nil:
+			return fmt.Errorf("waited for %s: %w", what, context.Cause(ctx))
 		}
 	}
 }

@@ -21,11 +21,14 @@ const (
 	Recovered Outcome = "done"
 	// Unfinished: somebody has to look, or recovery has to run again.
 	Unfinished Outcome = "left"
+	// Unknown: a pool could not be looked at, so that nothing is known of what
+	// it may hold for this host. Recovery has to run again.
+	Unknown Outcome = "unknown"
 )
 
 // Finding is one thing that a hook, a command or a host left behind.
 type Finding struct {
-	Kind    string  `json:"kind"`    // attachment, grant, migration
+	Kind    string  `json:"kind"`    // attachment, grant, migration, pool
 	Subject string  `json:"subject"` // which
 	Seen    string  `json:"seen"`    // what was found
 	Action  string  `json:"action"`  // what is to be done about it
@@ -54,6 +57,8 @@ type Recoverer struct {
 	Dial     func(ctx context.Context, uri string) (Hypervisor, error)
 
 	Store Attachments
+	// Copies are the copies of images on this host; nil: none.
+	Copies Copies
 	// Release detaches and revokes one attachment and forgets its record.
 	Release func(ctx context.Context, a state.Attachment) error
 	// LockDomain is the lock that hooks take for their domain.
@@ -64,8 +69,8 @@ type Recoverer struct {
 
 	// Mover makes what carries out or undoes a migration between two daemons.
 	Mover func(src, dst Hypervisor) *Mover
-	// Claim takes the lock that a living migration of this domain holds; held
-	// says that somebody has it.
+	// Claim takes the lock that a living migration of this domain, or the copy
+	// of this owner, holds; held says that somebody has it.
 	Claim func(uuid string) (release func() error, held bool, err error)
 	// Limit bounds the work on one finding; 0: unbounded.
 	Limit time.Duration
@@ -78,11 +83,19 @@ func (r *Recoverer) Recover(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	copies, err := r.copies(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []Finding
 	for _, a := range records {
-		out = append(out, r.attachment(ctx, a))
+		if !copies.own(a.DomainUUID) {
+			out = append(out, r.attachment(ctx, a))
+		}
 	}
+	out = append(out, r.endCopies(ctx, copies)...)
 	out = append(out, r.strayGrants(ctx, records)...)
+	out = append(out, r.tidyPools(ctx)...)
 	migrations, err := r.migrations(ctx)
 	return append(out, migrations...), err
 }
@@ -114,12 +127,25 @@ func (r *Recoverer) judgeAttachment(a state.Attachment, s sight) verdict {
 		return verdict{why: "the domain is active here: " + s.w.State}
 	case a.BootID != r.BootID:
 		return verdict{release: true, why: "from before the last boot, and the domain is not active here"}
-	case a.Phase == state.Pending && age < r.PendingAge:
+	case a.Phase == state.Pending && age.Abs() < r.PendingAge: // further ahead it is of a clock that was set back
 		return verdict{why: fmt.Sprintf("made ready %s ago for a domain that is to arrive", age.Round(time.Second))}
 	case a.Phase == state.Pending:
-		return verdict{release: true, why: fmt.Sprintf("made ready %s ago for a domain that never arrived", age.Round(time.Second))}
+		when := age.Round(time.Second).String() + " ago"
+		if age < 0 {
+			when = "by a clock that was ahead"
+		}
+		return verdict{release: true, why: fmt.Sprintf("made ready %s for a domain that never arrived", when)}
 	}
 	return verdict{release: true, why: fmt.Sprintf("%s, but the domain is not active here", a.Phase)}
+}
+
+func attachmentText(a state.Attachment) string {
+	owner := pool.Owner{UUID: a.DomainUUID, Name: a.DomainName}
+	text := fmt.Sprintf("volume %s/%s for %s", a.Pool, a.Volume, owner.Text())
+	if owner.Name == pool.CopyOwner {
+		return text // which is no disk
+	}
+	return fmt.Sprintf("%s (disk %s)", text, a.Target)
 }
 
 func (r *Recoverer) attachment(ctx context.Context, a state.Attachment) Finding {
@@ -127,9 +153,14 @@ func (r *Recoverer) attachment(ctx context.Context, a state.Attachment) Finding 
 	defer cancel()
 	f := Finding{
 		Kind:    "attachment",
-		Subject: fmt.Sprintf("volume %s/%s for domain %s (disk %s)", a.Pool, a.Volume, a.DomainName, a.Target),
+		Subject: attachmentText(a),
 	}
-	v := r.judgeAttachment(a, look(ctx, r.Local, r.LocalErr, a.DomainUUID))
+	s, err := r.lookOwner(ctx, pool.Owner{UUID: a.DomainUUID, Name: a.DomainName})
+	if err != nil {
+		f.Seen, f.Error, f.Outcome, f.Action = "whether its command still runs is not known", err.Error(), Unfinished, "none"
+		return f
+	}
+	v := r.judgeAttachment(a, s)
 	f.Seen = v.why
 	switch {
 	case v.left:
@@ -181,7 +212,7 @@ func (r *Recoverer) strayGrants(ctx context.Context, records []state.Attachment)
 		cancel()
 		if err != nil {
 			fs = append(fs, Finding{Kind: "grant", Subject: "pool " + name, Seen: "cannot be looked at",
-				Action: "none", Outcome: Unfinished, Error: err.Error()})
+				Action: "none", Outcome: Unknown, Error: err.Error()})
 		}
 		out = append(out, fs...)
 	}
@@ -193,36 +224,59 @@ func (r *Recoverer) strayGrantsOf(ctx context.Context, name string, known map[st
 	if err != nil {
 		return nil, err
 	}
+	held, err := r.heldHere(ctx, b, func(volume string) bool { return known[name+"/"+volume] })
+	var out []Finding
+	for _, h := range held {
+		out = append(out, r.strayGrant(ctx, name, h.Volume, h.Holder))
+	}
+	return out, err
+}
+
+// heldHere lists what the pool says that this host holds, but for the volumes
+// that are known.
+func (r *Recoverer) heldHere(ctx context.Context, b pool.Backend, known func(volume string) bool) ([]pool.Held, error) {
+	var held []pool.Held
+	if l, ok := b.(pool.HeldLister); ok {
+		all, err := l.HeldBy(ctx, r.Host.ID)
+		for _, h := range all {
+			if !known(h.Volume) {
+				held = append(held, h)
+			}
+		}
+		return held, err
+	}
 	volumes, err := b.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var out []Finding
 	for _, v := range volumes {
-		if known[name+"/"+v.Name] {
+		if known(v.Name) {
 			continue
 		}
 		holders, err := b.Holders(ctx, v.Name)
 		if err != nil {
-			return out, err
+			return held, err
 		}
 		for _, h := range holders {
 			if h.Host.ID == r.Host.ID {
-				out = append(out, r.strayGrant(ctx, name, v.Name, h))
+				held = append(held, pool.Held{Volume: v.Name, Holder: h})
 			}
 		}
 	}
-	return out, nil
+	return held, nil
 }
 
 func (r *Recoverer) strayGrant(ctx context.Context, poolName, volume string, h pool.Holder) Finding {
 	f := Finding{
 		Kind:    "grant",
-		Subject: fmt.Sprintf("volume %s/%s granted to this host for domain %s", poolName, volume, h.Owner.Name),
+		Subject: fmt.Sprintf("volume %s/%s granted to this host for %s", poolName, volume, h.Owner.Text()),
 		Action:  "none", Outcome: Unfinished,
 	}
-	s := look(ctx, r.Local, r.LocalErr, h.Owner.UUID)
+	s, err := r.lookOwner(ctx, h.Owner)
 	switch {
+	case err != nil:
+		f.Seen, f.Error = "no record explains it, and whether its command still runs is not known", err.Error()
+		return f
 	case s.err != nil:
 		f.Seen = fmt.Sprintf("no record explains it, and libvirt on this host does not answer: %v", s.err)
 		return f
@@ -257,8 +311,13 @@ func (r *Recoverer) releaseUnchangedGrant(ctx context.Context, poolName, volume 
 		return err
 	}
 	for _, a := range all {
-		if a.Pool == poolName && a.Volume == volume {
+		switch {
+		case a.Pool == poolName && a.Volume == volume:
 			return fmt.Errorf("a hook has just recorded it for domain %s: run recovery again", a.DomainName)
+		case a.DomainUUID == h.Owner.UUID && a.Volume == volume:
+			// Returning it would take the volume from a guest that is arriving.
+			return fmt.Errorf("domain %s has volume %s/%s, which may be the same one: configure each array, and each pod of it, as one pool only",
+				a.DomainName, a.Pool, a.Volume)
 		}
 	}
 	// With a record first: should the power go here, the next recovery finds it.

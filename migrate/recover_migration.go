@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -119,7 +120,9 @@ func (r *Recoverer) judged(ctx context.Context, f Finding, c corpse) Finding {
 		// from may be in use again.
 		f.Seen, f.Action = "the guest had arrived, and has come back", "close the record; what was copied is not removed"
 		return r.do(f, func() error { return c.rec.set(ctx, state.Finished) })
-	case place == AtSource && c.dst.err != nil && c.rec.d.PeerToPeer:
+	case place == AtSource && c.dst.err != nil:
+		// It may have arrived, and been started here again by its old definition
+		// since; the one over there names what would be deleted.
 		f.Seen = fmt.Sprintf("the guest runs on the source, but the destination does not answer: %v", c.dst.err)
 		return f
 	case place == AtSource:
@@ -161,6 +164,9 @@ func (r *Recoverer) forward(ctx context.Context, mv *Mover, rec *record) error {
 	return nil
 }
 
+// ErrNoMigration: there is no record of a migration that did not end.
+var ErrNoMigration = errors.New("no unfinished migration")
+
 // Abandon closes the record of a migration that cannot be judged, and keeps
 // everything: the administrator has looked.
 func (r *Recoverer) Abandon(ctx context.Context, id int64) (Finding, error) {
@@ -174,7 +180,7 @@ func (r *Recoverer) Abandon(ctx context.Context, id int64) (Finding, error) {
 			return r.abandon(ctx, journal, m)
 		}
 	}
-	return Finding{}, fmt.Errorf("no unfinished migration has the number %d: `volbridge recover --dry-run` lists them", id)
+	return Finding{}, fmt.Errorf("%w has the number %d: `volbridge recover --dry-run` lists them", ErrNoMigration, id)
 }
 
 func (r *Recoverer) abandon(ctx context.Context, j Journal, m state.Migration) (Finding, error) {

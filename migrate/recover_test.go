@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,8 @@ func TestRecoverJudgesAttachments(t *testing.T) {
 		{"runs again after a boot", record(state.Held, "old", time.Hour), active, nil, Kept, false},
 		{"young pending", record(state.Pending, "boot", time.Second), Whereabouts{}, nil, Kept, false},
 		{"old pending", record(state.Pending, "boot", time.Hour), Whereabouts{}, nil, Recovered, true},
+		{"pending since the clock was ahead", record(state.Pending, "boot", -3*time.Hour), Whereabouts{}, nil, Recovered, true},
+		{"pending since the clock was a little ahead", record(state.Pending, "boot", -time.Second), Whereabouts{}, nil, Kept, false},
 		{"young pending of another boot", record(state.Pending, "old", time.Second), Whereabouts{}, nil, Recovered, true},
 		{"held, not active", record(state.Held, "boot", time.Second), Whereabouts{Defined: true}, nil, Recovered, true},
 		{"hook died attaching", record(state.Attaching, "boot", time.Second), Whereabouts{}, nil, Recovered, true},
@@ -137,5 +140,53 @@ func TestRecoverFindsStrayGrants(t *testing.T) {
 				t.Errorf("%+v, released %v, error %v", fs, released, err)
 			}
 		})
+	}
+}
+
+// A pool that was configured twice shows the grants of the other one. They are
+// not returned: the guest that has them may be arriving just now.
+func TestRecoverLeavesGrantsOfATwinPool(t *testing.T) {
+	w := newWorld()
+	holders, err := fakePool{w}.Holders(context.Background(), "data")
+	if err != nil || len(holders) != 1 {
+		t.Fatalf("%v, %v", holders, err)
+	}
+	twin := state.Attachment{DomainUUID: holders[0].Owner.UUID, DomainName: "web1", Pool: "twin", Volume: "data",
+		Phase: state.Pending, BootID: "boot", Updated: time.Now()}
+	r := &Recoverer{Host: pool.Host{Name: "kvm01", ID: "id-kvm01"}, BootID: "boot", Now: time.Now, PendingAge: time.Hour,
+		Local: &localDaemon{}, Store: records{all: []state.Attachment{twin}, later: []state.Attachment{twin}},
+		LockDomain: func(context.Context, string) (func() error, error) {
+			return func() error { return nil }, nil
+		},
+		Release:   func(context.Context, state.Attachment) error { t.Error("released"); return nil },
+		Pools:     func(string) (pool.Backend, error) { return fakePool{w}, nil },
+		PoolNames: []string{"fast"}, Mover: w.mover,
+	}
+	fs, err := r.Recover(context.Background())
+	if err != nil || len(fs) != 2 || fs[0].Outcome != Kept || fs[1].Outcome != Unfinished || !strings.Contains(fs[1].Error, "twin/data") {
+		t.Errorf("%+v, %v", fs, err)
+	}
+}
+
+// A pool that cannot be looked at may hold nothing of this host; what another
+// one holds is found nevertheless.
+func TestRecoverPastAPoolThatIsSilent(t *testing.T) {
+	w := newWorld()
+	r := &Recoverer{Host: pool.Host{Name: "kvm01", ID: "id-kvm01"}, BootID: "later", Now: time.Now,
+		Local: &localDaemon{}, Store: records{},
+		Pools: func(name string) (pool.Backend, error) {
+			if name == "silent" {
+				return nil, pool.ErrUnreachable
+			}
+			return fakePool{w}, nil
+		},
+		PoolNames: []string{"silent", "fast"}, Mover: w.mover,
+	}
+	fs, err := r.Recover(context.Background())
+	if err != nil || len(fs) != 2 || fs[0].Outcome != Unknown || fs[0].Error == "" || fs[1].Outcome != Unfinished {
+		t.Errorf("%+v, %v", fs, err)
+	}
+	if _, err := r.Abandon(context.Background(), 7); !errors.Is(err, ErrNoMigration) {
+		t.Errorf("abandon of what there is not: %v", err)
 	}
 }

@@ -70,7 +70,7 @@ func (m *Mover) deleteCreated(ctx context.Context, a createArgs) error {
 	}
 	prov, ok := b.(pool.Provisioner)
 	if !ok {
-		return fmt.Errorf("pool %s cannot delete volumes", a.Pool)
+		return fmt.Errorf("pool %s cannot delete volumes: delete %[1]s/%[2]s where the storage is managed, then run \"volbridge recover\"", a.Pool, a.Volume)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, m.Settle, fmt.Errorf("the deadline of %s passed", m.Settle))
 	defer cancel()

@@ -15,16 +15,28 @@ import (
 // paths are what the source path of a managed disk may contain. A backend
 // whose volumes are recognised by another form of path adds that form here,
 // together with a mark.
-var paths = []string{
-	"/dev/volbridge/", // our device links
+var paths = []struct{ form, mark string }{
+	{"/dev/volbridge/", ""}, // our device links
+	// A FlashArray's volume over NVMe, SCSI and dm-multipath: only with its
+	// OUI, so that a local disk never costs more than a glance.
+	{"/dev/disk/by-id/nvme-eui.", pureOUI},
+	{"/dev/disk/by-id/wwn-0x6" + pureOUI, ""},
+	{"/dev/mapper/36" + pureOUI, ""},
+	{"/dev/drbd/by-res/", ""}, // a DRBD resource
 }
+
+// pureOUI is in every address of a FlashArray's volume.
+const pureOUI = "24a937"
 
 // marks are what makes a document worth a look.
 var marks = []string{
 	"volbridge",     // our links, also in a path with a slash too many, and our metadata
 	`type='volume'`, // may name one of our pools
 	`type="volume"`,
-	"&#", // a character reference may hide any of the above
+	pureOUI,
+	"24A937",
+	"/drbd/", // however many slashes are before by-res
+	"&#",     // a character reference may hide any of the above
 }
 
 // Managed says whether the document may have a managed disk. It errs only on
@@ -42,9 +54,9 @@ func Managed(xml []byte) bool {
 // Path says whether a source path may be that of a managed disk, however many
 // slashes and dots it has.
 func Path(source string) bool {
-	clean := path.Clean(source)
+	clean := strings.ToLower(path.Clean(source))
 	for _, p := range paths {
-		if strings.Contains(clean, p) {
+		if strings.Contains(clean, p.form) && strings.Contains(clean, p.mark) {
 			return true
 		}
 	}

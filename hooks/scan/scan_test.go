@@ -22,10 +22,36 @@ func TestManaged(t *testing.T) {
 		"volume":              {"<disk type='volume'>", true},
 		"volume, other quote": {`<disk device="disk" type="volume">`, true},
 		"reference":           {"<source dev='/dev&#x2f;volbridge/fast/web1'/>", true},
+		"flasharray, nvme":    {"<source dev='/dev/disk/by-id/nvme-eui.009714b5cb91634c24a937470002b2c8'/>", true},
+		"drbd":                {"<source dev='/dev/drbd/by-res/r0/0'/>", true},
+		"drbd, more slashes":  {"<source dev='/dev//drbd//by-res/r0/0'/>", true},
+		"local nvme":          {"<source dev='/dev/disk/by-id/nvme-eui.0025388b910d1234'/>", false},
 		"named entity only":   {"<title>a &amp; b</title>", false},
 	} {
 		if got := Managed([]byte(c.xml)); got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestPath(t *testing.T) {
+	for source, want := range map[string]bool{
+		"/dev/volbridge/fast/web1":                                  true,
+		"/dev//volbridge/fast/web1":                                 true,
+		"/dev/disk/by-id/nvme-eui.009714b5cb91634c24a937470002b2c8": true,
+		"/dev/disk/by-id/nvme-eui.009714B5CB91634C24A937470002B2C8": true,
+		"/dev/disk/by-id/nvme-eui.0025388b910d1234":                 false,
+		"/dev/disk/by-id/wwn-0x624a93709714b5cb91634c470002b2c8":    true,
+		"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4":                    false,
+		"/dev/mapper/3624a93709714b5cb91634c470002b2c8":             true,
+		"/dev/mapper/vg-24a937":                                     false,
+		"/dev/drbd/by-res/r0/0":                                     true,
+		"/dev//drbd/by-res//r0/0":                                   true,
+		"/dev/drbd0":                                                false,
+		"/var/lib/libvirt/images/24a937.qcow2":                      false,
+	} {
+		if got := Path(source); got != want {
+			t.Errorf("%s: %v", source, got)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"libvirt.org/go/libvirt"
@@ -14,8 +15,17 @@ import (
 // libvirt announces none.
 const sampleEvery = 500 * time.Millisecond
 
-// Migrate moves the domain and returns libvirt's last word. When ctx ends it
-// aborts the job, and goes on waiting: only libvirt knows when it is over.
+// abortLimit is how long libvirt may take to end what it was told to abort. It
+// ends at once, but for a disk that is being copied to a host that is silent: QEMU
+// waits for that one until TCP gives up, and nothing that libvirt offers ends it.
+const abortLimit = 15 * time.Second
+
+var errStuck = fmt.Errorf("libvirt was told to abort, and has not ended it within %s: the source's QEMU waits for the other host, "+
+	"until that answers or TCP gives up, which takes about 15 minutes", abortLimit)
+
+// Migrate moves the domain and returns libvirt's last word. When ctx ends, or the
+// connection to the destination does, it aborts the job and goes on waiting: only
+// libvirt knows when it is over. What takes too long then goes on without it.
 func (d *Daemon) Migrate(ctx context.Context, dest migrate.Hypervisor, call migrate.Call, watch func(migrate.Progress)) error {
 	to, ok := dest.(*Daemon)
 	if !ok {
@@ -26,8 +36,14 @@ func (d *Daemon) Migrate(ctx context.Context, dest migrate.Hypervisor, call migr
 		return noGuest(err)
 	}
 	defer dom.Free()
-	done := make(chan error, 1)
-	go func() { done <- start(dom, to, call) }()
+	detect, err := d.detectsZeroes()
+	if err != nil {
+		return err
+	}
+	done, err := begin(dom, to, call, detect)
+	if err != nil {
+		return err
+	}
 
 	sampler := &sampler{dom: dom, call: call, began: time.Now(), disks: map[string]migrate.DiskProgress{}}
 	tick := time.NewTicker(sampleEvery)
@@ -37,17 +53,28 @@ func (d *Daemon) Migrate(ctx context.Context, dest migrate.Hypervisor, call migr
 		lost = nil // the daemons have a connection of their own
 	}
 	aborting := false
+	var over <-chan time.Time
 	for {
 		select {
 		case err := <-done:
-			return plain(err)
+			select {
+			case <-lost: // it was why, and both are told at once
+				aborting = true
+			default:
+			}
+			return lostTo(to, aborting, plain(err))
 		case <-lost:
 			// The migration cannot be finished without this connection, but
 			// the source's QEMU would wait for the other host to answer.
 			aborting, lost = true, nil
+		case <-over:
+			return lostTo(to, aborting, errStuck)
 		case <-tick.C:
 		}
 		if aborting || ctx.Err() != nil {
+			if over == nil {
+				over = time.After(abortLimit)
+			}
 			// Before the job has begun there is nothing to abort yet, so an
 			// error means: once more at the next tick.
 			_ = dom.AbortJob()
@@ -60,8 +87,52 @@ func (d *Daemon) Migrate(ctx context.Context, dest migrate.Hypervisor, call migr
 	}
 }
 
-func start(dom *libvirt.Domain, to *Daemon, call migrate.Call) error {
-	params, flags := arguments(call)
+// sinceDetectZeroes is the libvirt that knows VIR_MIGRATE_PARAM_MIGRATE_DISKS_DETECT_ZEROES.
+const sinceDetectZeroes = 10_009_000
+
+// detectsZeroes says whether this program's library and the source's daemon can
+// send zeroes as zeroes. Newer ones have to be told: QEMU 10.0 otherwise writes
+// out what a thin disk does not have, and the new volume is allocated whole.
+func (d *Daemon) detectsZeroes() (bool, error) {
+	library, err := libvirt.GetVersion()
+	if err != nil {
+		return false, plain(err)
+	}
+	daemon, err := d.conn.GetLibVersion()
+	if err != nil {
+		return false, plain(err)
+	}
+	return library >= sinceDetectZeroes && daemon >= sinceDetectZeroes, nil
+}
+
+// lostTo adds to an error that the connection to the destination was lost.
+func lostTo(to *Daemon, lost bool, err error) error {
+	if err == nil || !lost {
+		return err
+	}
+	return fmt.Errorf("the connection to %s was lost: %w", to.uri, err)
+}
+
+// begin has libvirt move the domain, and sends its last word. Both connections
+// stay until then, whoever closes them: the call may outlive who waits for it.
+func begin(dom *libvirt.Domain, to *Daemon, call migrate.Call, detectZeroes bool) (<-chan error, error) {
+	if err := dom.Ref(); err != nil {
+		return nil, plain(err)
+	}
+	if err := to.conn.Ref(); err != nil {
+		return nil, errors.Join(plain(err), plain(dom.Free()))
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := start(dom, to, call, detectZeroes)
+		_, closing := to.conn.Close()
+		done <- errors.Join(err, closing, dom.Free())
+	}()
+	return done, nil
+}
+
+func start(dom *libvirt.Domain, to *Daemon, call migrate.Call, detectZeroes bool) error {
+	params, flags := arguments(call, detectZeroes)
 	if call.Tuning.PeerToPeer {
 		return dom.MigrateToURI3(call.DestURI, params, flags)
 	}
@@ -73,7 +144,7 @@ func start(dom *libvirt.Domain, to *Daemon, call migrate.Call) error {
 }
 
 // arguments translates a call into libvirt's parameters and flags.
-func arguments(call migrate.Call) (*libvirt.DomainMigrateParameters, libvirt.DomainMigrateFlags) {
+func arguments(call migrate.Call, detectZeroes bool) (*libvirt.DomainMigrateParameters, libvirt.DomainMigrateFlags) {
 	t := call.Tuning
 	p := &libvirt.DomainMigrateParameters{
 		DestXMLSet: true, DestXML: call.DestXML,
@@ -91,6 +162,9 @@ func arguments(call migrate.Call) (*libvirt.DomainMigrateParameters, libvirt.Dom
 		// Given whenever anything is copied: without it libvirt copies every
 		// writable disk, also the ones that both hosts share.
 		MigrateDisksSet: len(call.CopyDisks) > 0, MigrateDisks: call.CopyDisks,
+		// All of them go into volumes that were made for this migration, which
+		// read as zeroes.
+		MigrateDisksDetectZeroesSet: detectZeroes && len(call.CopyDisks) > 0, MigrateDisksDetectZeroesList: call.CopyDisks,
 	}
 	flags := libvirt.MIGRATE_LIVE
 	for flag, on := range map[libvirt.DomainMigrateFlags]bool{

@@ -26,7 +26,7 @@ func (d *Daemon) Probe(ctx context.Context, like migrate.Guest, pools []string) 
 	_, err = within(ctx, func() (struct{}, error) {
 		dom, err := d.conn.DomainCreateXML(xml, libvirt.DOMAIN_START_PAUSED|libvirt.DOMAIN_START_AUTODESTROY)
 		if err == nil {
-			err = errors.Join(errors.New("the probe domain started, which it never should: nobody stopped it"), plain(dom.Destroy()), plain(dom.Free()))
+			err = errors.Join(fmt.Errorf("volbridge's probe domain started on %s, which it never should: see that it is gone (\"virsh list --all\"), and run \"volbridge doctor\" there", d.uri), plain(dom.Destroy()), plain(dom.Free()))
 			return struct{}{}, err
 		}
 		return struct{}{}, d.probeAnswer(plain(err))
@@ -39,7 +39,7 @@ func (d *Daemon) probeAnswer(err error) error {
 	answer, ok := hooks.ParseProbe(err.Error())
 	switch {
 	case !ok:
-		return fmt.Errorf("volbridge's hook on %s did not answer: install volbridge there, and restart libvirtd if it was started before the first hook was installed (%w)", d.uri, err)
+		return fmt.Errorf("volbridge's hook on %s did not answer: install volbridge there; if it is, the daemon was started before its first hook: type \"systemctl reload libvirtd\" (or virtqemud) there (%w)", d.uri, err)
 	case answer.Refused != "":
 		return errors.New(answer.Refused)
 	}
