@@ -64,7 +64,7 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.backend, err = cfg.OpenPools(bridge.ErrNoPool).Open(r.pool); err != nil {
+	if r.backend, err = cfg.OpenPools(bridge.ErrNoPool, nil).Open(r.pool); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.backend.(pool.Initialiser).Init(t.Context()); err != nil {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/sirupsen/logrus"
@@ -27,6 +29,8 @@ type app struct {
 
 	drivers []pool.Driver
 	global  globals
+	// step is called before each step that a power cut may fall before; of tests.
+	step func(name string)
 }
 
 // globals are the flags that every command has.
@@ -38,6 +42,7 @@ type globals struct {
 	Verbose  bool
 	Quiet    bool
 	NoColor  bool
+	Version  bool
 }
 
 func newApp() *app {
@@ -65,21 +70,27 @@ func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
 		migrateCommand(a),
 		recoverCommand(a),
+		metricsCommand(a),
+		doctorCommand(a),
 		volumeCommand(a),
 		poolCommand(a),
 		domainCommand(a),
 		versionCommand(a),
+		manCommand(a),
+		completionCommand(a),
+		attachedCommand(a),
 	}
 }
 
 func (a *app) cli() *cli.App {
+	cli.FlagStringer = optionHelp
 	c := &cli.App{
 		Name:                      "volbridge",
 		Usage:                     "volumes of storage pools for plain libvirt hosts",
-		Description:               description + exitHelp,
+		Description:               reflow(description + exitHelp),
 		Flags:                     a.globalFlags(),
 		Commands:                  a.commands(),
-		Action:                    group,
+		Action:                    a.root,
 		OnUsageError:              onUsageError,
 		ExitErrHandler:            func(*cli.Context, error) {}, // main exits
 		Writer:                    a.out,
@@ -92,6 +103,14 @@ func (a *app) cli() *cli.App {
 	return c
 }
 
+// root is the program without a command.
+func (a *app) root(c *cli.Context) error {
+	if a.global.Version && !c.Args().Present() {
+		return a.printVersion()
+	}
+	return group(c)
+}
+
 func (a *app) globalFlags() []cli.Flag {
 	g := &a.global
 	return []cli.Flag{
@@ -102,13 +121,19 @@ func (a *app) globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log what is done, on stderr", Destination: &g.Verbose},
 		&cli.StringFlag{Name: "log-level", Value: "warn", Usage: "log from this `LEVEL` on: error, warn, info, debug, trace", Destination: &g.LogLevel},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours, even on a terminal; so does $NO_COLOR", Destination: &g.NoColor},
+		&cli.BoolFlag{Name: "version", Usage: "print the version, as the command version does", Destination: &g.Version},
 	}
 }
 
 // run carries out one command line.
 func (a *app) run(ctx context.Context, args []string) error {
 	c := a.cli()
-	c.Before = func(*cli.Context) error { return a.global.check() }
+	c.Before = func(c *cli.Context) error {
+		if a.global.Version && c.Args().Present() {
+			return usagef("--version stands alone")
+		}
+		return a.global.check()
+	}
 	args, err := reorder(c, args)
 	if err != nil {
 		return err
@@ -130,7 +155,7 @@ func (g globals) check() error {
 func (a *app) log() *logrus.Entry {
 	l := logrus.New()
 	l.Out = a.err
-	l.Formatter = &logrus.TextFormatter{DisableTimestamp: true, DisableColors: !a.colour(a.errTerminal)}
+	l.Formatter = lineFormat{}
 	level, err := logrus.ParseLevel(a.global.LogLevel)
 	if err != nil {
 		level = logrus.WarnLevel
@@ -138,8 +163,24 @@ func (a *app) log() *logrus.Entry {
 	if a.global.Verbose && level < logrus.DebugLevel {
 		level = logrus.DebugLevel
 	}
+	if a.global.Quiet {
+		level = min(level, logrus.ErrorLevel)
+	}
 	l.Level = level
 	return logrus.NewEntry(l)
+}
+
+// lineFormat writes log lines as all else that the command says on stderr.
+type lineFormat struct{}
+
+// Format implements logrus.Formatter.
+func (lineFormat) Format(e *logrus.Entry) ([]byte, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "volbridge: %s: %s", e.Level, e.Message)
+	for _, k := range slices.Sorted(maps.Keys(e.Data)) {
+		fmt.Fprintf(&b, " (%s %v)", k, e.Data[k])
+	}
+	return []byte(b.String() + "\n"), nil
 }
 
 // colour says whether a stream may be coloured; see no-color.org.

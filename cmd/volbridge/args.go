@@ -35,6 +35,7 @@ func group(c *cli.Context) error {
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
+		c.Description = reflow(c.Description)
 		// Otherwise a domain named "help" could not be an argument.
 		c.HideHelpCommand = true
 		if len(c.Subcommands) > 0 {

@@ -13,7 +13,7 @@ import (
 func domainCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "domain",
-		Usage: "look at a domain's disks, rewrite its XML, take disks into management or out of it",
+		Usage: "see a domain's disks, take them into management or out of it",
 		Description: `Example:
   volbridge domain disks web`,
 		Subcommands: []*cli.Command{domainDisksCommand(a), domainRewriteCommand(a), domainAdoptCommand(a), domainForgetCommand(a)},

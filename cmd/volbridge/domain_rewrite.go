@@ -21,8 +21,8 @@ guest sees where the device is larger. All else stays as it is, byte for byte;
 without --disk the output is the input. Nothing is changed but what is printed.
 
 Examples:
-  virsh dumpxml web | volbridge domain rewrite - --disk vda=/dev/volbridge/fast/web
-  volbridge domain rewrite web.xml --disk vda=/dev/sdx --size 10GiB --disk vdb=/dev/sdy`,
+  virsh dumpxml web | volbridge domain rewrite - --disk vda=/dev/sdx
+  volbridge domain rewrite web.xml --disk vda=/dev/sdx --size 10GiB`,
 		Flags: []cli.Flag{
 			&cli.GenericFlag{Name: "disk", Usage: "`TARGET=PATH`; may be repeated", Value: list},
 			&cli.GenericFlag{Name: "size", Usage: "`SIZE` of the slice of the --disk before it, such as 10GiB or a number of bytes", Value: (*diskSize)(list)},

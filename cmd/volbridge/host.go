@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 
-	"github.com/volbridge/volbridge/blockdev"
 	"github.com/volbridge/volbridge/bridge"
 	"github.com/volbridge/volbridge/hooks/scan"
 	"github.com/volbridge/volbridge/internal/state"
@@ -27,8 +26,12 @@ func (a *app) openHost(ctx context.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	machine := blockdev.System()
-	h := &host{session: s}
+	return s.openHost(ctx)
+}
+
+func (s *session) openHost(ctx context.Context) (h *host, err error) {
+	machine := machine()
+	h = &host{session: s}
 	if h.self, err = s.host(); err != nil {
 		return nil, err
 	}
@@ -41,7 +44,8 @@ func (a *app) openHost(ctx context.Context) (*host, error) {
 	h.bridge = &bridge.Bridge{
 		Host: h.self, BootID: h.bootID, Store: h.store, Pools: s.pools, Locks: s.locks(), Devices: bridge.HostDevices{Host: machine},
 		Hints:         bridge.FileHints(scan.HintDir),
-		Log:           a.log(),
+		Log:           s.app.log(),
+		Attached:      s.config.Attached,
 		DeviceTimeout: s.config.Timeouts.Device,
 		UndoTimeout:   s.config.Timeouts.Release,
 	}

@@ -198,7 +198,7 @@ func attach(t *testing.T, ta *testApp, name string) blockdev.Connection {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := c.OpenPools(bridge.ErrNoPool).Open(name)
+	b, err := c.OpenPools(bridge.ErrNoPool, nil).Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,8 @@ func attach(t *testing.T, ta *testApp, name string) blockdev.Connection {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.SetPhase(t.Context(), a.Key(), state.Held); err != nil {
+	a.Phase = state.Held
+	if err := store.Update(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	return conn

@@ -17,14 +17,21 @@ import (
 
 	"github.com/volbridge/volbridge/bridge"
 	"github.com/volbridge/volbridge/internal/config"
+	"github.com/volbridge/volbridge/internal/testenv"
 	"github.com/volbridge/volbridge/pool"
 	"github.com/volbridge/volbridge/pool/drivers"
 )
 
 var update = flag.Bool("update", false, "write the expected outputs anew")
 
+// TestMain runs the tests with a private /run, where the hints of domains have a
+// fixed place. As one of the programs of the scripts it is inside already.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"volbridge": main})
+	programs := map[string]func(){"volbridge": main, "volbridge-killed": mainUntilKilled}
+	if programs[filepath.Base(os.Args[0])] == nil {
+		testenv.Private("/run")
+	}
+	testscript.Main(m, programs)
 }
 
 // TestScripts runs the stories of testdata/script with the real program, on
@@ -98,7 +105,7 @@ func grant(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	c, err := config.Load(ts.Getenv("VOLBRIDGE_CONFIG"), drivers.All)
 	ts.Check(err)
-	b, err := c.OpenPools(bridge.ErrNoPool).Open("fast")
+	b, err := c.OpenPools(bridge.ErrNoPool, nil).Open("fast")
 	ts.Check(err)
 	_, err = b.Grant(context.Background(), pool.GrantRequest{
 		Volume: args[0], Mode: pool.Exclusive, BootID: "boot-of-" + args[1],

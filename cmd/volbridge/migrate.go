@@ -15,6 +15,7 @@ import (
 	"github.com/volbridge/volbridge/bridge"
 	"github.com/volbridge/volbridge/domainxml"
 	"github.com/volbridge/volbridge/internal/lockfile"
+	"github.com/volbridge/volbridge/internal/metrics/spool"
 	"github.com/volbridge/volbridge/internal/units"
 	"github.com/volbridge/volbridge/internal/virt"
 	"github.com/volbridge/volbridge/migrate"
@@ -25,7 +26,7 @@ const migrateHelp = `Moves a running domain to the host of DEST-URI. For each di
 
   shared  both hosts reach the volume: the destination is granted it for the
           time of the move, and nothing is copied
-  copy    the disk goes into a new volume of another pool, while the guest runs
+  copy    the disk goes into a new volume of another pool; the guest runs on
   leave   read-only, empty or reached over the network by both hosts
 
 --dry-run shows the decisions. Everything that speaks against the migration is
@@ -43,7 +44,7 @@ Examples:
 
   volbridge migrate web qemu+ssh://kvm02/system --to-pool fast --dry-run
   volbridge migrate web qemu+ssh://kvm02/system --to-pool fast
-  volbridge migrate db qemu+ssh://kvm02/system --disk vda=fast --disk vdb=slow/db-data
+  volbridge migrate db qemu+ssh://kvm02/system --disk vda=fast --disk vdb=old
   volbridge migrate web qemu+ssh://kvm02/system   # all disks in shared pools`
 
 type migrateOptions struct {
@@ -73,7 +74,7 @@ func migrateFlags() []cli.Flag {
 		&cli.StringFlag{Name: "to-pool", Usage: "copy every disk that is not in it into `POOL`"},
 		&cli.StringSliceFlag{Name: "disk", Usage: "copy one disk: `TARGET=POOL[/VOLUME]`, such as vda=fast; repeatable"},
 		&cli.StringSliceFlag{Name: "leave", Usage: "do not touch disk `TARGET`: the destination has the same data at the same path (NFS); repeatable"},
-		&cli.BoolFlag{Name: "dry-run", Usage: "show the plan, and change nothing"},
+		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the plan, and change nothing"},
 		&cli.BoolFlag{Name: "remove-source", Usage: "remove what was copied, once the guest runs on the destination"},
 		&cli.BoolFlag{Name: "undefine-source", Usage: "remove the definition on the source, once the guest runs on the destination"},
 		&cli.DurationFlag{Name: "timeout-stalled", Usage: "give up when nothing has moved for `TIME`, such as 10m; 0 never", Value: 10 * time.Minute},
@@ -157,7 +158,7 @@ func (a *app) migrate(ctx context.Context, o migrateOptions) (err error) {
 	defer source.Close()
 	dest, err := daemon.Dial(ctx, o.DestURI)
 	if err != nil {
-		return err
+		return schemeHint(o.DestURI, err)
 	}
 	m := a.mover(h, source, dest)
 	m.Redial = func(ctx context.Context) (migrate.Hypervisor, error) { return daemon.Dial(ctx, o.DestURI) }
@@ -172,12 +173,37 @@ func (a *app) migrate(ctx context.Context, o migrateOptions) (err error) {
 	}
 	view, closeView := a.migrationView()
 	m.Watch = view
+	began := time.Now()
 	result, err := m.Run(ctx, o.Options)
 	closeView()
+	h.config.Spool().Add(spool.Sample{Kind: spool.Migration, Result: migrationResult(err), Took: time.Since(began)})
 	if err != nil {
 		return err
 	}
 	return a.printArrival(result)
+}
+
+// migrationResult is the word by which measurements tell migrations apart.
+func migrationResult(err error) string {
+	var failed *migrate.FailedError
+	switch {
+	case err == nil:
+		return "done"
+	case !errors.As(err, &failed):
+		return "refused"
+	case failed.Undone && failed.Left == nil:
+		return "undone"
+	}
+	return "left"
+}
+
+// schemeHint is for who gave the name of a host. It is none of the command line's
+// mistakes, because libvirt.conf may have aliases.
+func schemeHint(uri string, err error) error {
+	if strings.Contains(uri, ":") {
+		return err
+	}
+	return withHint(err, "write a URI such as qemu+ssh://%s/system", uri)
 }
 
 // mover is the use case with everything of this host.

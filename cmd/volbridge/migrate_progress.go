@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -97,12 +98,28 @@ func (b *progressBars) set(name string, done, total int64) {
 	bar, ok := b.bars[name]
 	if !ok {
 		bar = b.progress.AddBar(total,
-			mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR), decor.CountersKibiByte("% .1f / % .1f", decor.WCSyncSpace)),
-			mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace)))
+			mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR), decor.Any(counters, decor.WCSyncSpace)),
+			mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), decor.Any(timeLeft(), decor.WCSyncSpace)))
 		b.bars[name] = bar
 	}
 	bar.SetTotal(total, false) // memory and busy disks grow while they move
 	bar.SetCurrent(done)
+}
+
+func counters(s decor.Statistics) string {
+	return units.RoughSize(s.Current) + " of " + units.RoughSize(s.Total)
+}
+
+// timeLeft is how long the rest takes if it goes on as it went so far.
+func timeLeft() decor.DecorFunc {
+	began := time.Now()
+	return func(s decor.Statistics) string {
+		if s.Current <= 0 || s.Current >= s.Total {
+			return ""
+		}
+		left := float64(time.Since(began)) * float64(s.Total-s.Current) / float64(s.Current)
+		return time.Duration(left).Round(time.Second).String() + " left"
+	}
 }
 
 // close leaves the bars as they stand and gives the terminal back.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/urfave/cli/v2"
@@ -16,10 +18,13 @@ import (
 func poolCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "pool",
-		Usage: "make, list and check the pools of the configuration",
-		Description: `Example:
+		Usage: "add, list, check and remove the pools of the configuration",
+		Description: a.keysHelp() + `
+Example:
   volbridge pool list`,
-		Subcommands: []*cli.Command{poolInitCommand(a), poolListCommand(a), poolInfoCommand(a), poolCheckCommand(a)},
+		Subcommands: []*cli.Command{
+			poolAddCommand(a), poolRemoveCommand(a), poolInitCommand(a), poolListCommand(a), poolInfoCommand(a), poolCheckCommand(a),
+		},
 	}
 }
 
@@ -36,7 +41,8 @@ type poolJSON struct {
 func poolListCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name: "list", Aliases: []string{"ls"}, Usage: "list the pools and how much fits",
-		Description: `A pool that does not answer is listed with what is wrong.
+		Description: `A pool that does not answer is listed with what is wrong; the command then ends
+with an error.
 
 Example:
   volbridge pool list --output json`,
@@ -56,19 +62,26 @@ func (a *app) poolList(ctx context.Context) error {
 	}
 	list := []poolJSON{}
 	var rows [][]string
+	var dead []string
 	for _, p := range s.config.Pools {
 		j := poolJSON{Name: p.Name, Type: p.Type}
 		state := "ok"
 		if err := s.capacity(ctx, p, &j); err != nil {
 			j.Error, state = err.Error(), err.Error()
+			dead = append(dead, p.Name)
 		}
 		list = append(list, j)
 		rows = append(rows, []string{p.Name, p.Type, optionalSize(j.TotalBytes), optionalSize(j.FreeBytes), state})
 	}
 	if a.json() {
-		return a.printJSON(list)
+		err = a.printJSON(list)
+	} else {
+		err = a.printTable([]string{"POOL", "TYPE", "SIZE", "FREE", "STATE"}, rows)
 	}
-	return a.printTable([]string{"POOL", "TYPE", "SIZE", "FREE", "STATE"}, rows)
+	if err == nil && len(dead) > 0 {
+		err = fmt.Errorf("not every pool works: see what the list says of %s", strings.Join(dead, ", "))
+	}
+	return err
 }
 
 func optionalSize(bytes *int64) string {
@@ -154,7 +167,24 @@ func settingsOf(p config.Pool) (map[string]any, error) {
 	if err := toml.Unmarshal(text, &settings); err != nil {
 		return nil, fmt.Errorf("show the settings of pool %s: %w", p.Name, err)
 	}
+	dropUnset(p.Settings, settings)
 	return settings, nil
+}
+
+// dropUnset removes the secrets that are not set: what is shown of a secret does
+// not say whether there is one.
+func dropUnset(settings any, shown map[string]any) {
+	v := reflect.Indirect(reflect.ValueOf(settings))
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if !field.IsExported() {
+			continue
+		}
+		if secret, ok := v.Field(i).Interface().(config.Secret); ok && secret.Empty() {
+			key, _, _ := strings.Cut(field.Tag.Get("toml"), ",")
+			delete(shown, key)
+		}
+	}
 }
 
 func poolFields(j poolJSON) [][2]string {
@@ -175,16 +205,27 @@ func poolFields(j poolJSON) [][2]string {
 
 func poolCheckCommand(a *app) *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "see whether the pools would work on this host", ArgsUsage: "[POOL]",
+		Name: "check", Aliases: []string{"test"}, Usage: "see whether the pools would work on this host", ArgsUsage: "[POOL]",
 		Description: `Reads the configuration and asks each pool, without changing anything. Ends with
-an error if one does not work.
+an error if one does not work. 'pool test' is the same.
+
+With --volume a new, small volume is made in the pool, attached here, written,
+read back, detached and deleted: what a guest would need.
 
 Example:
-  volbridge pool check`,
+  volbridge pool check
+  volbridge pool test fast --volume`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "volume", Usage: "also try a new volume of 8 MiB, and delete it again"}},
 		Action: func(c *cli.Context) error {
 			name, err := optional(c)
 			if err != nil {
 				return err
+			}
+			if c.Bool("volume") {
+				if name == "" {
+					return helpHint(c, usagef("--volume needs the name of a pool"))
+				}
+				return a.poolTrial(c.Context, name)
 			}
 			return a.poolCheck(c.Context, name)
 		},
@@ -206,11 +247,13 @@ func (a *app) poolCheck(ctx context.Context, name string) error {
 		return err
 	}
 	names := s.pools.Names()
+	var errs []error
 	if name != "" {
 		names = []string{name}
+	} else if err := s.warnOfStrays(); err != nil {
+		errs = append(errs, err)
 	}
 	list := []checkJSON{}
-	var errs []error
 	for _, name := range names {
 		err := s.check(ctx, name)
 		j := checkJSON{Pool: name, OK: err == nil}
@@ -236,10 +279,9 @@ func (s *session) check(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if c, ok := b.(pool.Checker); ok {
-		err = c.Check(ctx)
-	} else {
-		_, err = b.List(ctx)
+	host, err := s.host()
+	if err != nil {
+		return err
 	}
-	return err
+	return pool.Ready(ctx, b, host)
 }

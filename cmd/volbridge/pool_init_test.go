@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/volbridge/volbridge/pool"
 )
 
@@ -14,7 +16,7 @@ func TestInitNotNeeded(t *testing.T) {
 	ta := newTestApp(t, "fast")
 	ta.drivers = []pool.Driver{{
 		Type: "array", Settings: func() any { return &struct{}{} }, Check: func(any) map[string]string { return nil },
-		Open: func(string, any) (pool.Backend, error) { return struct{ pool.Backend }{}, nil },
+		Open: func(string, any, *logrus.Entry) (pool.Backend, error) { return struct{ pool.Backend }{}, nil },
 	}}
 	file := filepath.Join(t.TempDir(), "volbridge.toml")
 	if err := os.WriteFile(file, []byte("[pool.big]\ntype = \"array\"\n"), 0o600); err != nil {

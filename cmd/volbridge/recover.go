@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -16,11 +17,12 @@ import (
 
 const recoverHelp = `Returns what a killed command, a killed hook or a power cut has left on this
 host: grants and devices of domains that never arrived, or that ran before the
-last boot, and volumes of migrations that did not end. A migration whose guest
-has arrived is finished.
+last boot, and volumes of migrations and of copies of images that did not end. A
+migration whose guest has arrived is finished.
 
 Where a guest runs, libvirt is asked; what cannot be known is left as it is and
-reported. Running it twice, or for nothing, does no harm. It is run at boot, by
+reported. A pool that cannot be looked at is reported as unknown: the command then
+ends with 1, or with 6 if something is known to be left. Running it twice, or for nothing, does no harm. It is run at boot, by
 a timer, and by the hook when it could not finish.
 
 Example:
@@ -39,7 +41,7 @@ func recoverCommand(a *app) *cli.Command {
 		Usage:       "return what a crash has left",
 		Description: recoverHelp,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be done, and change nothing"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show what would be done, and change nothing"},
 			&cli.Int64Flag{Name: "abandon", Usage: "close the record of migration `NUMBER`, which cannot be judged, and keep every volume"},
 			&cli.DurationFlag{Name: "pending-older-than", Usage: "take back arrivals that were made ready `TIME` ago and never came; without it, pending_age of the configuration", Value: -1, DefaultText: "pending_age"},
 		},
@@ -54,6 +56,10 @@ func recoverCommand(a *app) *cli.Command {
 
 // errLeft is the result of a recovery that could not do everything.
 var errLeft = errors.New("something is left")
+
+// errUnknown is the result of a recovery that found nothing left, but could not
+// look everywhere.
+var errUnknown = errors.New("whether something is left is not known: see above, and run it again once the cause is gone")
 
 func (a *app) recover(ctx context.Context, o recoverOptions) (err error) {
 	h, err := a.openHost(ctx)
@@ -91,7 +97,7 @@ func (a *app) recoverer(ctx context.Context, h *host, o recoverOptions) *migrate
 	r := &migrate.Recoverer{
 		Host: h.self, BootID: h.bootID, PendingAge: h.config.Timeouts.PendingAge, DryRun: o.dryRun, Now: time.Now,
 		Dial:  daemon.Dial,
-		Store: h.store, Release: h.bridge.ReleaseAttachment, LockDomain: h.locks().Domain,
+		Store: h.store, Copies: h.store, Release: h.bridge.ReleaseAttachment, LockDomain: h.locks().Domain,
 		Pools: h.pools.Open, PoolNames: h.pools.Names(),
 		Mover: func(src, dst migrate.Hypervisor) *migrate.Mover { return a.mover(h, src, dst) },
 		Claim: func(uuid string) (func() error, bool, error) {
@@ -148,10 +154,14 @@ func (a *app) printFindings(findings []migrate.Finding) error {
 }
 
 func leftover(findings []migrate.Finding) error {
-	for _, f := range findings {
-		if f.Outcome == migrate.Unfinished {
-			return withCode(exitLeft, fmt.Errorf("%w: see above, and run it again once the cause is gone", errLeft))
-		}
+	has := func(o migrate.Outcome) bool {
+		return slices.ContainsFunc(findings, func(f migrate.Finding) bool { return f.Outcome == o })
+	}
+	switch {
+	case has(migrate.Unfinished):
+		return withCode(exitLeft, fmt.Errorf("%w: see above, and run it again once the cause is gone", errLeft))
+	case has(migrate.Unknown):
+		return errUnknown
 	}
 	return nil
 }

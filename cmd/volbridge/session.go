@@ -31,7 +31,7 @@ func (a *app) open() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{app: a, config: c, pools: c.OpenPools(bridge.ErrNoPool)}, nil
+	return &session{app: a, config: c, pools: c.OpenPools(bridge.ErrNoPool, a.log())}, nil
 }
 
 // openLoosely does without a configuration where there is none: then there are
@@ -41,7 +41,7 @@ func (a *app) openLoosely() (s *session, configured bool, err error) {
 	if errors.Is(err, config.ErrNoConfig) {
 		c := config.Default()
 		c.Path = a.global.Config
-		return &session{app: a, config: c, pools: c.OpenPools(bridge.ErrNoPool)}, false, nil
+		return &session{app: a, config: c, pools: c.OpenPools(bridge.ErrNoPool, a.log())}, false, nil
 	}
 	return s, err == nil, err
 }

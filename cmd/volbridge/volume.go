@@ -14,14 +14,14 @@ import (
 func volumeCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:  "volume",
-		Usage: "create, list, resize and delete volumes",
+		Usage: "create, import, list, resize and delete volumes",
 		Description: `A volume is named POOL/VOLUME; the pools are in the configuration
 (see 'volbridge pool list').
 
 Example:
   volbridge volume create fast/web --size 10GiB`,
 		Subcommands: []*cli.Command{
-			volumeCreateCommand(a), volumeListCommand(a), volumeInfoCommand(a),
+			volumeCreateCommand(a), volumeImportCommand(a), volumeListCommand(a), volumeInfoCommand(a),
 			volumePathCommand(a), volumeResizeCommand(a), volumeDeleteCommand(a),
 			volumeRevokeCommand(a),
 		},
@@ -76,7 +76,7 @@ func toHoldersJSON(holders []pool.Holder) []holderJSON {
 func heldBy(holders []pool.Holder) string {
 	var who []string
 	for _, h := range holders {
-		who = append(who, h.Host.Name+" ("+h.Owner.Name+")")
+		who = append(who, h.Host.Name+" ("+strings.TrimPrefix(h.Owner.Text(), "domain ")+")")
 	}
 	return strings.Join(who, ", ")
 }

@@ -93,11 +93,15 @@ func volumeFields(v pool.Volume, holders []pool.Holder, path string, here []stat
 		{"Created", timeText(v.Created)},
 	}
 	for _, h := range holders {
-		fields = append(fields, [2]string{"Held by", fmt.Sprintf("host %s for domain %s (%s, since %s)",
-			h.Host.Name, h.Owner.Name, h.Mode, timeText(h.Since))})
+		fields = append(fields, [2]string{"Held by", fmt.Sprintf("host %s for %s (%s, since %s)",
+			h.Host.Name, h.Owner.Text(), h.Mode, timeText(h.Since))})
 	}
 	for _, at := range here {
-		fields = append(fields, [2]string{"Attached here", fmt.Sprintf("disk %s of domain %s (%s)", at.Target, at.DomainName, at.Phase)})
+		what := fmt.Sprintf("disk %s of domain %s", at.Target, at.DomainName)
+		if at.DomainName == pool.CopyOwner {
+			what = "for " + pool.Owner{Name: at.DomainName}.Text()
+		}
+		fields = append(fields, [2]string{"Attached here", fmt.Sprintf("%s (%s)", what, at.Phase)})
 	}
 	return fields
 }
@@ -108,8 +112,21 @@ func volumePathCommand(a *app) *cli.Command {
 		Description: `Prints what to write as <source dev='…'>. The device exists while a domain that
 uses it runs on this host.
 
+virt-install's own --disk wants the device to be there already. So give it the
+disk as XML:
+
 Example:
-  virt-install --disk "path=$(volbridge volume path fast/web),format=raw" …`,
+  P=$(volbridge volume path fast/web)
+  virt-install --import --disk none \
+    --xml xpath.create=./devices/disk \
+    --xml ./devices/disk/@type=block --xml ./devices/disk/@device=disk \
+    --xml ./devices/disk/driver/@name=qemu \
+    --xml ./devices/disk/driver/@type=raw \
+    --xml ./devices/disk/driver/@cache=none \
+    --xml ./devices/disk/driver/@io=native \
+    --xml ./devices/disk/source/@dev=$P \
+    --xml ./devices/disk/target/@dev=vda \
+    --xml ./devices/disk/target/@bus=virtio …`,
 		Action: func(c *cli.Context) error {
 			ref, err := volumeArgument(c)
 			if err != nil {

@@ -49,9 +49,11 @@ func (a *app) volumeList(ctx context.Context, name string) error {
 			rows = append(rows, []string{v.Pool + "/" + v.Name, sizeText(v.SizeBytes), timeText(v.Created), heldBy(v.holders)})
 		}
 	}
-	if a.json() {
+	switch {
+	case len(list) == 0 && len(errs) > 0: // an empty list would say that there are none
+	case a.json():
 		err = a.printJSON(list)
-	} else {
+	default:
 		err = a.printTable([]string{"VOLUME", "SIZE", "CREATED", "HELD BY"}, rows)
 	}
 	return errors.Join(append(errs, err)...)

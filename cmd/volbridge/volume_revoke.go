@@ -124,7 +124,7 @@ func chosen(ref volumeRef, all []pool.Holder, name string) ([]pool.Holder, error
 func holdersText(holders []pool.Holder) string {
 	var who []string
 	for _, h := range holders {
-		who = append(who, fmt.Sprintf("host %s (id %s) for domain %s", h.Host.Name, h.Host.ID, h.Owner.Name))
+		who = append(who, fmt.Sprintf("host %s (id %s) for %s", h.Host.Name, h.Host.ID, h.Owner.Text()))
 	}
 	return strings.Join(who, " and ")
 }
@@ -150,8 +150,8 @@ func (s *session) notInUseHere(ctx context.Context, ref volumeRef, grants []pool
 	if len(here) == 0 && grants[0].BootID != boot {
 		return nil
 	}
-	return withHint(withCode(exitRefused, fmt.Errorf("volume %s is not revoked: host %s is this host, which has it attached for domain %s",
-		ref, self.Name, grants[0].Owner.Name)), "run 'volbridge recover': it asks libvirt, and returns what no guest uses")
+	return withHint(withCode(exitRefused, fmt.Errorf("volume %s is not revoked: host %s is this host, which has it attached for %s",
+		ref, self.Name, grants[0].Owner.Text())), "run 'volbridge recover': it asks libvirt, and returns what no guest uses")
 }
 
 func bootIDs(grants []pool.Holder) (ids []string) {
