@@ -5,6 +5,9 @@
 #   setup.sh [--demo]   build and demo
 #   setup.sh --test     these and what the tests need: tools, libvirt's own XML
 #                       files, a Debian 13 root file system for lab hosts
+#   setup.sh --package   build and what packing needs
+#   setup.sh --lab      build and demo, and what the lab of emulated machines
+#                       needs: tools, the machines' image
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,6 +24,10 @@ tests=(
 	binutils e2fsprogs libxml2-utils procps
 	mmdebstrap dpkg-dev xz-utils debian-archive-keyring
 )
+# What packages are made of, looked over with and tried in.
+package=(lintian rpm rpmlint shellcheck man-db systemd)
+shells=(bash zsh fish)
+lab=(mmdebstrap debian-archive-keyring e2fsprogs)
 
 say() { echo "setup: $*"; }
 
@@ -66,12 +73,17 @@ check_go() {
 mode=${1:---demo}
 case $mode in
 --demo) install_packages "${demo[@]}" ;;
---test) install_packages "${demo[@]}" "${tests[@]}" ;;
-*) fail "usage: setup.sh [--demo|--test]" ;;
+--test) install_packages "${demo[@]}" "${tests[@]}" "${package[@]}" "${shells[@]}" ;;
+--package) install_packages "${demo[@]}" "${package[@]}" ;;
+--lab) install_packages "${demo[@]}" "${lab[@]}" ;;
+*) fail "usage: setup.sh [--demo|--test|--package|--lab]" ;;
 esac
 check_go
 if [ "$mode" = --test ]; then
 	"$here/fetch-libvirt-xml.sh"
 	"$here/trixie-root.sh"
+fi
+if [ "$mode" = --lab ]; then
+	"$here/machine-image.sh"
 fi
 say "done after ${SECONDS} s"
