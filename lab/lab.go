@@ -24,6 +24,12 @@
 // is private apart from the loop devices, which are the kernel's and so common
 // to all. The lab's directory, the temporary directory and the source tree are
 // there at the same path as on the machine.
+//
+// # Arrays
+//
+// Package arrays adds stand-ins of storage arrays to a lab. Their NVMe is
+// played with loop devices, for which the commands on the hosts are built with
+// the tag lab; package nvmesim says how they then differ from the shipped ones.
 package lab
 
 import (

@@ -20,9 +20,12 @@ import (
 
 // The hosts of every lab have the same addresses; labs do not see each other.
 const (
-	subnet        = "10.77.0."
-	bridgeAddress = subnet + "1"
-	firstHost     = 10 // the address of host 1 ends in 11
+	subnet    = "10.77.0."
+	firstHost = 10 // the address of host 1 ends in 11
+
+	// BridgeAddress is the machine's own in the lab's network. Those that end
+	// in 2 to 9 are free for whatever a lab needs beside its hosts.
+	BridgeAddress = subnet + "1"
 )
 
 const scratchPrefix = "volbridge-lab-"
@@ -182,7 +185,7 @@ func (l *Lab) startKeeper(ctx context.Context) error {
 	if l.network, err = keeper.Network(l.PID()); err != nil {
 		return err
 	}
-	_, err = l.ask(ctx, wire.Setup{Dir: l.dir, HostsFile: l.hostsFile(), BridgeAddr: bridgeAddress + "/24"})
+	_, err = l.ask(ctx, wire.Setup{Dir: l.dir, HostsFile: l.hostsFile(), BridgeAddr: BridgeAddress + "/24"})
 	return err
 }
 

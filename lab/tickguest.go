@@ -23,6 +23,8 @@ type TickGuest struct {
 	Metadata string
 	// SerialLog is the file that the guest's serial port is added to.
 	SerialLog string
+	// Serial is a <serial> element to use in place of one for SerialLog.
+	Serial string
 	// MemoryMiB is 16 if not set.
 	MemoryMiB int
 }
@@ -41,6 +43,10 @@ func (g TickGuest) XML() string {
 	if g.Metadata != "" {
 		metadata = "\n  <metadata>" + g.Metadata + "</metadata>"
 	}
+	serial := g.Serial
+	if serial == "" {
+		serial = fmt.Sprintf(serialFile, g.SerialLog)
+	}
 	return fmt.Sprintf(`<domain type='qemu'>
   <name>%s</name>%s%s
   <memory unit='MiB'>%d</memory>
@@ -51,14 +57,16 @@ func (g TickGuest) XML() string {
   <devices>
     %s
     <controller type='usb' model='none'/>
-    <serial type='file'>
-      <source path='%s' append='on'/>
-    </serial>
+    %s
     <memballoon model='none'/>
   </devices>
 </domain>
-`, g.Name, uuid, metadata, memory, strings.Join(g.Disks, "\n    "), g.SerialLog)
+`, g.Name, uuid, metadata, memory, strings.Join(g.Disks, "\n    "), serial)
 }
+
+const serialFile = `<serial type='file'>
+      <source path='%s' append='on'/>
+    </serial>`
 
 // FileDisk is a virtio disk in a file.
 func FileDisk(target, format, path string) string {

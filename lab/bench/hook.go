@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/volbridge/volbridge/lab"
+	"github.com/volbridge/volbridge/lab/internal/figures"
 )
 
 // bare is the reference: the least that a static Go program can do as a hook.
@@ -31,7 +32,7 @@ func main() {
 const hookRuns = 201
 
 // benchHook times the hook for a domain without a managed disk.
-func benchHook(ctx context.Context) ([]row, error) {
+func benchHook(ctx context.Context) ([]figures.Row, error) {
 	dir, err := os.MkdirTemp("", "volbridge-bench-")
 	if err != nil {
 		return nil, err
@@ -57,11 +58,11 @@ func benchHook(ctx context.Context) ([]row, error) {
 		mine = append(mine, d)
 		memoryKiB = max(memoryKiB, kib)
 	}
-	a, b := median(mine), median(theirs)
 	const limitKiB = 20 << 10
-	return []row{
-		{fmt.Sprintf("hook, domain without a managed disk (%d lines of XML)", strings.Count(xml, "\n")), millis(a), "a static Go program that reads stdin, " + millis(b), ratio(a, b), 1.5},
-		{"hook, memory", fmt.Sprintf("%.1f MiB at most", float64(memoryKiB)/1024), "20 MiB", float64(memoryKiB) / limitKiB, 1},
+	return []figures.Row{
+		figures.Times(fmt.Sprintf("hook, domain without a managed disk (%d lines of XML)", strings.Count(xml, "\n")), figures.Median(mine),
+			"a static Go program that reads stdin", figures.Median(theirs), 1.5),
+		{What: "hook, memory", Value: fmt.Sprintf("%.1f MiB at most", float64(memoryKiB)/1024), Reference: "20 MiB", Ratio: float64(memoryKiB) / limitKiB, Goal: 1},
 	}, nil
 }
 

@@ -8,35 +8,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"sort"
-	"strings"
 	"time"
+
+	"github.com/volbridge/volbridge/lab/internal/figures"
 )
-
-// row is one measured ratio.
-type row struct {
-	what      string
-	value     string // what was measured
-	reference string // against what
-	ratio     float64
-	goal      float64 // 0: none
-}
-
-func (r row) String() string {
-	verdict := ""
-	switch {
-	case r.goal == 0:
-	case r.ratio <= r.goal:
-		verdict = fmt.Sprintf("  goal ≤ %.2f: met", r.goal)
-	default:
-		verdict = fmt.Sprintf("  goal ≤ %.2f: MISSED", r.goal)
-	}
-	return fmt.Sprintf("%s\n    %s against %s: %.2f×%s", r.what, r.value, r.reference, r.ratio, verdict)
-}
 
 func main() {
 	inside := flag.String("inside", "", "measure this on the host that it runs on (used by the bench itself)")
-	only := flag.String("only", "", "hook, prepare, migrate or rewrite")
+	only := flag.String("only", "", "hook, prepare, migrate, rewrite, deploy or thin")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
@@ -55,9 +34,10 @@ func run(ctx context.Context, inside, only string) error {
 	}
 	for _, b := range []struct {
 		name string
-		run  func(context.Context) ([]row, error)
+		run  func(context.Context) ([]figures.Row, error)
 	}{
 		{"hook", benchHook}, {"prepare", benchPrepare}, {"migrate", benchMigrate}, {"rewrite", benchRewrite},
+		{"deploy", benchDeploy}, {"thin", benchThin},
 	} {
 		if only != "" && only != b.name {
 			continue
@@ -72,15 +52,3 @@ func run(ctx context.Context, inside, only string) error {
 	}
 	return nil
 }
-
-// median of some durations.
-func median(d []time.Duration) time.Duration {
-	sort.Slice(d, func(i, j int) bool { return d[i] < d[j] })
-	return d[len(d)/2]
-}
-
-func millis(d time.Duration) string {
-	return strings.TrimSuffix(fmt.Sprintf("%.2f", float64(d.Microseconds())/1000), ".00") + " ms"
-}
-
-func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/volbridge/volbridge/lab"
+	"github.com/volbridge/volbridge/lab/internal/figures"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 // hand-written `virsh migrate --copy-storage-all` to a device that is ready.
 // The second knows nothing of pools, grants or recovery, and its preparation is
 // not counted.
-func benchMigrate(ctx context.Context) ([]row, error) {
+func benchMigrate(ctx context.Context) ([]figures.Row, error) {
 	l, err := startHosts(ctx, "kvm01", "kvm02")
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ type mover struct {
 	one, two *lab.Host
 }
 
-func (b *mover) rows() ([]row, error) {
+func (b *mover) rows() ([]figures.Row, error) {
 	var mine, theirs []time.Duration
 	for range migrateRuns {
 		d, err := b.byHand()
@@ -51,19 +52,23 @@ func (b *mover) rows() ([]row, error) {
 		}
 		mine = append(mine, d)
 	}
-	m, t := median(mine), median(theirs)
-	return []row{{"volbridge migrate, qcow2 file to raw device, total time",
-		millis(m), "virsh migrate --copy-storage-all by hand, " + millis(t), ratio(m, t), 1.05}}, nil
+	return []figures.Row{figures.Times("volbridge migrate, qcow2 file to raw device, total time",
+		figures.Median(mine), "virsh migrate --copy-storage-all by hand", figures.Median(theirs), 1.05)}, nil
 }
 
 // start boots the guest from a fresh image on kvm01.
 func (b *mover) start() error {
+	return b.startFrom(func(path string) error { return lab.WriteTickImage(b.ctx, path, "qcow2", migrateBytes, 1) })
+}
+
+// startFrom boots it from the qcow2 image that make makes.
+func (b *mover) startFrom(make func(path string) error) error {
 	const path = "/var/lib/libvirt/images/web1.qcow2"
 	outside := filepath.Join(b.one.ImagesDir(), filepath.Base(path))
 	if err := os.Remove(outside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := lab.WriteTickImage(b.ctx, outside, "qcow2", migrateBytes, 1); err != nil {
+	if err := make(outside); err != nil {
 		return err
 	}
 	log := b.lab.SerialLog(migrateGuest)

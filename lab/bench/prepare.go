@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/volbridge/volbridge/lab"
+	"github.com/volbridge/volbridge/lab/internal/figures"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 )
 
 // benchPrepare times `prepare` of one and of many disks of a dir pool.
-func benchPrepare(ctx context.Context) ([]row, error) {
+func benchPrepare(ctx context.Context) ([]figures.Row, error) {
 	l, err := startHosts(ctx, "kvm01")
 	if err != nil {
 		return nil, err
@@ -28,7 +29,7 @@ func benchPrepare(ctx context.Context) ([]row, error) {
 	return rows, errors.Join(err, l.Close())
 }
 
-func prepareRows(ctx context.Context, h *lab.Host) ([]row, error) {
+func prepareRows(ctx context.Context, h *lab.Host) ([]figures.Row, error) {
 	for i := range manyDisks {
 		if _, err := h.Run(ctx, "volbridge", "volume", "create", fmt.Sprintf("fast/v%d", i), "--size", "8MiB"); err != nil {
 			return nil, err
@@ -50,7 +51,7 @@ func prepareRows(ctx context.Context, h *lab.Host) ([]row, error) {
 	if err := json.Unmarshal(out, &t); err != nil {
 		return nil, err
 	}
-	return []row{{fmt.Sprintf("prepare of %d disks of a dir pool", manyDisks), millis(t.Many), "one disk, " + millis(t.One), ratio(t.Many, t.One), 3}}, nil
+	return []figures.Row{figures.Times(fmt.Sprintf("prepare of %d disks of a dir pool", manyDisks), t.Many, "one disk", t.One, 3)}, nil
 }
 
 type prepareTimes struct{ One, Many time.Duration }
@@ -73,7 +74,7 @@ func measureInside(ctx context.Context, what string) error {
 			*m.into = append(*m.into, d)
 		}
 	}
-	return json.NewEncoder(os.Stdout).Encode(prepareTimes{median(one), median(many)})
+	return json.NewEncoder(os.Stdout).Encode(prepareTimes{figures.Median(one), figures.Median(many)})
 }
 
 func prepareAndRelease(ctx context.Context, disks int) (time.Duration, error) {
@@ -92,13 +93,18 @@ func prepareAndRelease(ctx context.Context, disks int) (time.Duration, error) {
 
 // startHosts starts a lab whose hosts have volbridge and the pool fast.
 func startHosts(ctx context.Context, names ...string) (*lab.Lab, error) {
+	return startReleases(ctx, "", names...)
+}
+
+// startReleases is startHosts for hosts of another release.
+func startReleases(ctx context.Context, release string, names ...string) (*lab.Lab, error) {
 	hook, err := filepath.Abs("bin/volbridge-hook")
 	if err != nil {
 		return nil, err
 	}
 	var hosts []lab.HostOptions
 	for _, n := range names {
-		hosts = append(hosts, lab.HostOptions{Name: n, HookDir: map[string]string{"50-volbridge": hook}})
+		hosts = append(hosts, lab.HostOptions{Name: n, Release: release, HookDir: map[string]string{"50-volbridge": hook}})
 	}
 	l, err := lab.Start(ctx, lab.Options{Hosts: hosts})
 	if err != nil {

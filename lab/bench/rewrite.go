@@ -10,12 +10,13 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/volbridge/volbridge/domainxml"
+	"github.com/volbridge/volbridge/lab/internal/figures"
 )
 
 // benchRewrite rewrites each disk of all of libvirt's own domain files, and as
 // a reference reads and writes the same files with libvirtxml, which keeps
 // less.
-func benchRewrite(context.Context) ([]row, error) {
+func benchRewrite(context.Context) ([]figures.Row, error) {
 	dir := os.Getenv("VOLBRIDGE_LIBVIRT_XML")
 	if dir == "" {
 		cache := os.Getenv("VOLBRIDGE_CACHE")
@@ -46,8 +47,8 @@ func benchRewrite(context.Context) ([]row, error) {
 	}
 	theirs := time.Since(start)
 	perSecond := func(d time.Duration) string { return fmt.Sprintf("%.0f documents/s", float64(len(docs))/d.Seconds()) }
-	return []row{{fmt.Sprintf("rewriting all %d disks of libvirt's own %d files", rewrites, len(docs)),
-		perSecond(mine), "libvirtxml reading and writing them once, " + perSecond(theirs), ratio(mine, theirs), 0}}, nil
+	return []figures.Row{{What: fmt.Sprintf("rewriting all %d disks of libvirt's own %d files", rewrites, len(docs)),
+		Value: perSecond(mine), Reference: "libvirtxml reading and writing them once, " + perSecond(theirs), Ratio: figures.Ratio(mine, theirs)}}, nil
 }
 
 // rewriteAll makes every disk that can be one a block disk, all at once, and

@@ -1,7 +1,8 @@
 // Command demo shows the main job on this machine: a running guest moves from
-// a qcow2 file on one KVM host to a raw block device on another, and nothing
-// is lost. The hosts are namespaces; libvirtd, QEMU and the block devices are
-// real. It needs root, and leaves nothing behind.
+// a qcow2 file on one KVM host to a volume of a storage array on another, and
+// nothing is lost. The hosts are namespaces; libvirtd, QEMU and volbridge are
+// real. The array is a stand-in that speaks its REST, and NVMe is played with
+// loop devices. It needs root, and leaves nothing behind.
 package main
 
 import (
@@ -18,6 +19,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/volbridge/volbridge/lab"
+	"github.com/volbridge/volbridge/lab/arrays"
+	"github.com/volbridge/volbridge/lab/flasharray"
 )
 
 // deadline bounds the whole demo.
@@ -44,7 +47,7 @@ func demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.lab.Close(), gone(s.lab.Dir())) }()
+	defer func() { err = errors.Join(err, s.array.Close(), s.lab.Close(), gone(s.lab.Dir())) }()
 	for _, act := range []func() error{s.start, s.plan, s.migrate, s.compare, s.plainVirsh, s.saveAndStop, s.nothingLeft} {
 		if err := act(); err != nil {
 			return err
@@ -78,27 +81,28 @@ func gone(dir string) error {
 
 const (
 	guestName  = "web1"
-	guestBytes = 100<<20 + 512 // not a multiple of the pool's granularity
+	guestBytes = 100 << 20
 	imagePath  = "/var/lib/libvirt/images/web1.qcow2"
 	volume     = "web1-vda"
-	devicePath = "/dev/volbridge/fast/" + volume
+	binaries   = "bin/played" // built for hosts whose NVMe is played
 )
 
 // stage is the lab and its guest.
 type stage struct {
 	ctx      context.Context
 	lab      *lab.Lab
+	array    *arrays.Running
 	one, two *lab.Host
 	image    string // the guest's first disk, as this machine sees it
 	ticks    lab.Ticks
 }
 
 func newStage(ctx context.Context) (*stage, error) {
-	hook, err := filepath.Abs("bin/volbridge-hook")
+	hook, err := filepath.Abs(filepath.Join(binaries, "volbridge-hook"))
 	if err != nil {
 		return nil, err
 	}
-	command, err := os.ReadFile("bin/volbridge")
+	command, err := os.ReadFile(filepath.Join(binaries, "volbridge"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: run `make demo`, which builds it", err)
 	}
@@ -118,20 +122,21 @@ func newStage(ctx context.Context) (*stage, error) {
 	return s, nil
 }
 
-// configure gives both hosts the same pool, as an NFS share would be.
-func (s *stage) configure() error {
-	pool := filepath.Join(s.lab.SharedDir(), "fast")
-	if err := os.MkdirAll(pool, 0o755); err != nil {
+// configure starts the array and gives both hosts a pool on it.
+func (s *stage) configure() (err error) {
+	title("A FlashArray (a stand-in) at %s; both hosts know it", lab.BridgeAddress)
+	o := arrays.Options{Options: flasharray.Options{Name: "array1", Portals: []string{"10.77.0.2", "10.77.0.3"}}}
+	if s.array, err = arrays.Start(s.ctx, s.lab, o); err != nil {
 		return err
 	}
-	config := fmt.Sprintf("[pool.fast]\ntype = \"dir\"\npath = %q\ngranularity = \"8MiB\"\n", pool)
+	config := s.array.PoolConfig("flash")
 	fmt.Print(indent("# /etc/volbridge/volbridge.toml on both hosts\n" + config))
 	for _, h := range s.lab.Hosts() {
 		if err := h.WriteFile("/etc/volbridge/volbridge.toml", []byte(config), 0o600); err != nil {
-			return err
+			return errors.Join(err, s.array.Close())
 		}
 	}
-	return s.run(s.one, "volbridge", "pool", "init", "fast") // once, for both
+	return nil
 }
 
 // start boots the tick guest from a qcow2 file on kvm01.
@@ -155,13 +160,13 @@ func (s *stage) start() error {
 
 func (s *stage) plan() error {
 	title("What would a migration into the pool do?")
-	return s.run(s.one, "volbridge", "migrate", guestName, s.two.URI(), "--to-pool", "fast", "--dry-run")
+	return s.run(s.one, "volbridge", "migrate", guestName, s.two.URI(), "--to-pool", "flash", "--dry-run")
 }
 
 func (s *stage) migrate() error {
 	title("Then do it, while the guest runs")
 	// The limit lets one see it move.
-	if err := s.run(s.one, "volbridge", "migrate", guestName, s.two.URI(), "--to-pool", "fast", "--bandwidth", "20"); err != nil {
+	if err := s.run(s.one, "volbridge", "migrate", guestName, s.two.URI(), "--to-pool", "flash", "--bandwidth", "20"); err != nil {
 		return err
 	}
 	xml, err := s.two.Run(s.ctx, "virsh", "dumpxml", guestName)
@@ -170,7 +175,13 @@ func (s *stage) migrate() error {
 	}
 	fmt.Println("\nIts disk on kvm02 is now:")
 	fmt.Print(indent(between(xml, "    <disk ", "</disk>")))
+	s.onTheArray()
 	return s.alive()
+}
+
+// onTheArray shows who may reach the volume, as the array has it.
+func (s *stage) onTheArray() {
+	fmt.Printf("\nThe array's connections (volume, host): %s\n", strings.Join(s.array.Connections(), ", "))
 }
 
 // compare hashes both disks without the sector in which the guest counts.
@@ -184,14 +195,18 @@ func (s *stage) compare() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  qcow2 file on kvm01:   %s\n  raw device on kvm02:   %s\n", before, after)
+	fmt.Printf("  qcow2 file on kvm01:   %s\n  volume on the array:   %s\n", before, after)
 	if before != after {
 		return errors.New("the copies differ")
 	}
 	return nil
 }
 
-func (s *stage) raw() string { return filepath.Join(s.lab.SharedDir(), "fast", volume, "disk.raw") }
+// raw is the file that the array keeps the guest's volume in.
+func (s *stage) raw() string {
+	v, _ := s.array.Volume(volume)
+	return v.File
+}
 
 // plainVirsh moves the guest with nothing but libvirt's own command.
 func (s *stage) plainVirsh() error {
@@ -202,9 +217,11 @@ func (s *stage) plainVirsh() error {
 	if err := s.alive(); err != nil {
 		return err
 	}
+	s.onTheArray()
 	if err := s.run(s.one, "virsh", "migrate", "--live", guestName, s.two.URI()); err != nil {
 		return err
 	}
+	s.onTheArray()
 	return s.alive()
 }
 
@@ -245,8 +262,8 @@ func (s *stage) nothingLeft() error {
 		if err := s.run(h, "volbridge", "recover", "--dry-run"); err != nil {
 			return err
 		}
-		for _, where := range []string{h.Path("/dev/volbridge/*/*"), filepath.Join(s.lab.SharedDir(), "*/*/grants/*")} {
-			left, err := filepath.Glob(where)
+		for _, where := range []string{"/dev/nvme*n*", "/dev/disk/by-id/*"} {
+			left, err := filepath.Glob(h.Path(where))
 			if err != nil {
 				return err
 			}
@@ -255,14 +272,16 @@ func (s *stage) nothingLeft() error {
 			}
 		}
 	}
-	loops, err := s.one.Run(s.ctx, "losetup", "--noheadings", "--output", "NAME,BACK-FILE")
-	if err != nil {
-		return err
+	v, _ := s.array.Volume(volume)
+	if len(v.Hosts)+len(v.Groups) > 0 {
+		return fmt.Errorf("volume %s is still connected to %v %v", v.Name, v.Hosts, v.Groups)
 	}
-	if strings.Contains(loops, s.lab.Dir()+"/") {
-		return fmt.Errorf("loop devices are left:\n%s", loops)
+	for tag := range v.Tags {
+		if strings.HasPrefix(tag, "volbridge/h.") {
+			return fmt.Errorf("volume %s is still held: %s", v.Name, tag)
+		}
 	}
-	fmt.Println("  no loop device, no link, no grant, no record")
+	fmt.Println("  no device, no link, no record; on the array no connection and no holder")
 	return nil
 }
 

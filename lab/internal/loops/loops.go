@@ -36,7 +36,7 @@ func Bound() ([]Device, error) {
 	var devices []Device
 	for _, name := range names {
 		d, err := inspect(name)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) {
+		if errors.Is(err, fs.ErrNotExist) || gone(err) {
 			continue // unbound since the listing
 		}
 		if err != nil {
@@ -46,6 +46,10 @@ func Bound() ([]Device, error) {
 	}
 	return devices, nil
 }
+
+// gone says whether the device is being unbound, or was while it was looked at:
+// sysfs then answers ENODEV where an attribute was open, and the device ENXIO.
+func gone(err error) bool { return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) }
 
 func inspect(attribute string) (Device, error) {
 	backing, err := os.ReadFile(attribute)
@@ -116,12 +120,15 @@ func Files(dir string) (map[FileID]bool, error) {
 // completes it when the last opener goes.
 func Detach(d Device) error {
 	f, err := os.OpenFile(d.Node, os.O_RDWR, 0)
+	if gone(err) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("detach %s: %w", d.Node, err)
 	}
 	defer f.Close()
 	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
-	if errors.Is(err, unix.ENXIO) {
+	if gone(err) {
 		return nil
 	}
 	if err != nil {
@@ -130,7 +137,7 @@ func Detach(d Device) error {
 	if (FileID{Dev: decodeDev(info.Device), Ino: info.Inode}) != d.File {
 		return nil
 	}
-	if err := unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0); err != nil && !errors.Is(err, unix.ENXIO) {
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0); err != nil && !gone(err) {
 		return fmt.Errorf("detach %s: %w", d.Node, err)
 	}
 	return nil
