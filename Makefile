@@ -62,16 +62,16 @@ setup-lab: ## install what the emulated machines need on top of `make setup`
 	scripts/setup.sh --lab
 
 lab: setup-lab package previous ## three emulated machines, an array and two KVM hosts, over NVMe/TCP (root)
-	$(GO) test -tags $(TAGS),machines -p 1 -count=1 -timeout 40m -v $(if $(RUN),-run '$(RUN)',-skip '$(OF_PACKAGES)|$(OF_DRBD)') ./lab/machines/...
+	$(GO) test -tags $(TAGS),machines -p 1 -parallel 2 -count=1 -timeout 60m -v $(if $(RUN),-run '$(RUN)',-skip '$(OF_PACKAGES)|$(OF_DRBD)') ./lab/machines/...
 
 lab-storage: setup-lab package previous ## the same, and beside it hosts with DRBD, with and without LINSTOR
-	$(GO) test -tags $(TAGS),machines -p 1 -count=1 -timeout 60m -v -skip '$(OF_PACKAGES)' ./lab/machines/...
+	$(GO) test -tags $(TAGS),machines -p 1 -parallel 2 -count=1 -timeout 90m -v -skip '$(OF_PACKAGES)' ./lab/machines/...
 
 lab-packages: setup-lab package previous ## on such machines, the packages' life and the quick starts as they are written
-	$(GO) test -tags $(TAGS),machines -count=1 -timeout 40m -v -run '$(OF_PACKAGES)' ./lab/machines/scenario
+	$(GO) test -tags $(TAGS),machines -parallel 2 -count=1 -timeout 60m -v -run '$(OF_PACKAGES)' ./lab/machines/scenario
 
 lab-all: setup-lab package previous ## all three, sharing the time: two sets of machines run at once to the end
-	$(GO) test -tags $(TAGS),machines -p 1 -count=1 -timeout 80m -v ./lab/machines/...
+	$(GO) test -tags $(TAGS),machines -p 1 -parallel 2 -count=1 -timeout 120m -v ./lab/machines/...
 
 bench-lab: setup-lab package ## measure on the emulated machines, against references of the same run
 	$(GO) run -tags $(TAGS) ./lab/machines/bench

@@ -48,10 +48,10 @@ func TestNVMeAttachOfWhatIsThere(t *testing.T) {
 func TestNVMeRescan(t *testing.T) {
 	f := newFakeNVMe(t)
 	dir := f.controller(portalA, testHostNQN, "live")
-	go func() {
+	f.kernel.Go(func() {
 		f.awaitRescan(dir)
 		f.volume()
-	}()
+	})
 	if _, err := f.transport().Attach(t.Context(), f.connection(portalA)); err != nil {
 		t.Error(err)
 	}
@@ -66,14 +66,14 @@ func TestNVMeNSIDUsedAgainNeedsTwoScans(t *testing.T) {
 	f.say(old, Namespace{NGUID: testNGUID, SizeBytes: mib}) // the device knows, the kernel does not
 	c := f.connection(portalA)
 	c.NVMe.NSID = 1
-	go func() {
+	f.kernel.Go(func() {
 		f.awaitRescan(dir)
 		write(t, dir+"/rescan_controller", "")
 		f.remove("nvme0n1")
 		f.awaitRescan(dir)
 		f.namespace("nvme0n2", 1, testNGUID, mib)
 		f.link("nvme0n2")
-	}()
+	})
 	if d, err := f.transport().Attach(t.Context(), c); err != nil || filepath.Base(d.Node) != "nvme0n2" {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -88,10 +88,10 @@ func TestNVMeControllerThatIsComing(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), portalA+": controller nvme0 is "+state) {
 				t.Errorf("%v", err)
 			}
-			go func() {
+			f.kernel.Go(func() {
 				f.set(dir, "state", "live")
 				f.volume()
-			}()
+			})
 			if _, err := f.transport().Attach(t.Context(), f.connection(portalA)); err != nil {
 				t.Error(err)
 			}
@@ -221,13 +221,13 @@ func TestNVMeStaleNamespaceIsReplaced(t *testing.T) {
 	f.say(f.volume(), Namespace{NGUID: otherNGUID, SizeBytes: mib})
 	c := f.connection(portalA)
 	c.NVMe.NSID = 9
-	go func() {
+	f.kernel.Go(func() {
 		f.awaitRescan(dir)
 		f.must(os.Remove(c.Path))
 		f.remove("nvme0n1")
 		f.namespace("nvme0n5", 9, testNGUID, mib)
 		f.link("nvme0n5")
-	}()
+	})
 	if d, err := f.transport().Attach(t.Context(), c); err != nil || filepath.Base(d.Node) != "nvme0n5" {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -243,10 +243,10 @@ func TestNVMeStaleLink(t *testing.T) {
 	if _, err := f.transport().Find(t.Context(), c); !errors.Is(err, ErrNotAttached) {
 		t.Errorf("%v", err)
 	}
-	go func() {
+	f.kernel.Go(func() {
 		f.must(os.Remove(c.Path))
 		f.link("nvme0n1")
-	}()
+	})
 	if _, err := f.transport().Attach(t.Context(), c); err != nil {
 		t.Error(err)
 	}
@@ -324,12 +324,12 @@ func TestNVMeNoPathAnswers(t *testing.T) {
 		!strings.Contains(err.Error(), "controller nvme0 is connecting") {
 		t.Errorf("%v", err)
 	}
-	go func() {
+	f.kernel.Go(func() {
 		f.mu.Lock()
 		f.identified = nil
 		f.mu.Unlock()
 		f.set(dir, "state", "live")
-	}()
+	})
 	if _, err := f.transport().Attach(t.Context(), c); err != nil {
 		t.Error(err)
 	}

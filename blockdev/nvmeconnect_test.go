@@ -124,7 +124,7 @@ func TestNVMeConnectedMeanwhile(t *testing.T) {
 	f := newFakeNVMe(t)
 	f.connect = func(string) error {
 		f.controller(portalA, testHostNQN, "live")
-		go f.volume()
+		f.kernel.Go(func() { f.volume() })
 		return fmt.Errorf("%w: %w", fs.ErrExist, unix.EALREADY)
 	}
 	if d, err := f.transport().Attach(t.Context(), f.connection(portalA)); err != nil || d.Warning != "" {
@@ -280,7 +280,7 @@ func TestNVMeDriverIsLoaded(t *testing.T) {
 		if module != "nvme-tcp" {
 			t.Errorf("loads %s", module)
 		}
-		go func() { f.must(os.WriteFile(f.h.Dev+"/nvme-fabrics", nil, 0o600)) }()
+		f.kernel.Go(func() { f.must(os.WriteFile(f.h.Dev+"/nvme-fabrics", nil, 0o600)) })
 		return nil
 	}
 	f.scan = func(string) { f.volume() }

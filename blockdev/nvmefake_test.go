@@ -30,6 +30,7 @@ type fakeNVMe struct {
 	t *testing.T
 	h Host
 
+	kernel     sync.WaitGroup // what the kernel does meanwhile
 	mu         sync.Mutex
 	says       map[string]Namespace // node → what the device says of itself
 	identified error                // Identify's error
@@ -45,6 +46,7 @@ func newFakeNVMe(t *testing.T) *fakeNVMe {
 	t.Helper()
 	dir := t.TempDir()
 	f := &fakeNVMe{t: t, says: map[string]Namespace{}}
+	t.Cleanup(f.kernel.Wait) // before its folder goes
 	f.h = Host{Sys: dir + "/sys", Dev: dir + "/dev", Proc: dir + "/proc", Etc: dir + "/etc", Run: dir + "/run", NVMe: f}
 	for _, d := range []string{f.h.Dev + "/disk/by-id", f.h.Proc, f.h.Etc, f.h.Run + "/udev/data"} {
 		f.must(os.MkdirAll(d, 0o755))
@@ -182,7 +184,7 @@ func (f *fakeNVMe) Connect(_ context.Context, options string) (string, error) {
 	}
 	dir := f.controller(portalOf(options), testHostNQN, "live")
 	if f.scan != nil {
-		go f.scan(dir)
+		f.kernel.Go(func() { f.scan(dir) })
 	}
 	return filepath.Base(dir), nil
 }

@@ -27,10 +27,10 @@ func TestNVMeGrow(t *testing.T) {
 		t.Errorf("the kernel does not notice: %v", err)
 	}
 	write(t, dir+"/rescan_controller", "")
-	go func() {
+	f.kernel.Go(func() {
 		f.awaitRescan(dir)
 		f.set(f.dirOf("nvme0n1"), "size", "4096")
-	}()
+	})
 	if d, err := f.transport().Grow(t.Context(), c); err != nil || d.SizeBytes != 2*mib {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -74,9 +74,9 @@ func TestNVMeGone(t *testing.T) {
 	if got := f.rescanned(); len(got) != 1 {
 		t.Errorf("rescanned %v", got)
 	}
-	go func() { // node and link go before the kernel's folder
+	f.kernel.Go(func() { // node and link go before the kernel's folder
 		f.must(os.Remove(node), os.Remove(c.Path))
-	}()
+	})
 	if err := f.transport().Gone(t.Context(), c); err != nil {
 		t.Error(err)
 	}

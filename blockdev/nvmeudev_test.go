@@ -48,11 +48,11 @@ func (f *fakeNVMe) awaitPush() {
 func TestNVMeRuleCameAfterTheDevice(t *testing.T) {
 	f := newFakeNVMe(t)
 	f.withUUID()
-	go func() {
+	f.kernel.Go(func() {
 		f.awaitPush()
 		f.link("nvme0n1")
 		f.udevWrites("")
-	}()
+	})
 	if _, err := f.transport().Attach(t.Context(), f.connection(portalA)); err != nil {
 		t.Error(err)
 	}
@@ -66,11 +66,11 @@ func TestNVMeRuleIsMissing(t *testing.T) {
 	if _, err := f.transport().Find(t.Context(), c); !errors.Is(err, ErrNotAttached) {
 		t.Errorf("found: %v", err)
 	}
-	go func() {
+	f.kernel.Go(func() {
 		f.must(os.Remove(f.h.Run + "/udev/queue"))
 		f.awaitPush()
 		f.udevWrites("")
-	}()
+	})
 	_, err := f.transport().Attach(t.Context(), c)
 	if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "needs the rule "+udevRule) ||
 		!strings.Contains(err.Error(), "udevadm control --reload") {

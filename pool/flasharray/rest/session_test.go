@@ -315,10 +315,10 @@ func TestStuckLogin(t *testing.T) {
 	file, option := shared(t)
 	release, err := lockfile.Acquire(t.Context(), file+".lock")
 	must(t, err)
-	c := a.client(option, func(o *Options) { o.CallTimeout = 200 * time.Millisecond })
+	c := a.client(option, func(o *Options) { o.CallTimeout = time.Second })
 	must(t, ask(t.Context(), c))
 
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	err = ask(ctx, a.client(option))
 	if kinds(err) != "unreachable" || !strings.Contains(err.Error(), "another process is logging in") {
