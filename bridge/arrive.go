@@ -22,11 +22,12 @@ func (b *Bridge) Start(ctx context.Context, doc *domainxml.Document) error {
 		var errs []error
 		for _, j := range jobs {
 			j.mode, j.phase = j.disk.Mode(pool.Exclusive), state.Held
-			if b.arrives(j.prior, meta.Arrival) {
+			arrives, err := b.arrives(doc, j.prior, meta.Arrival)
+			if arrives {
 				j.mode = j.disk.Mode(pool.Handover)
 				j.ready = j.prior.Mode == string(j.mode) && j.prior.Path == j.conn.Path
 			}
-			errs = append(errs, diskError(j.disk, doc.Name(), j.startable()))
+			errs = append(errs, diskError(j.disk, doc.Name(), errors.Join(err, j.startable())))
 		}
 		return func() error { return nil }, errors.Join(errs...)
 	})
@@ -35,9 +36,21 @@ func (b *Bridge) Start(ctx context.Context, doc *domainxml.Document) error {
 // arrives says whether the token is the one of the record: only then may the
 // domain run here beside the host that it comes from. A record left over from
 // an earlier migration has another token, one from before the last boot counts
-// for nothing.
-func (b *Bridge) arrives(a *state.Attachment, token string) bool {
-	return a != nil && token != "" && a.Arrival == token && a.BootID == b.BootID
+// for nothing. Nor does a token in the stored definition: libvirt writes that when
+// a guest has arrived, or in an offline migration, which asks the hook as a live one
+// does, brings no guest, and lets the source's run on.
+func (b *Bridge) arrives(doc *domainxml.Document, a *state.Attachment, token string) (bool, error) {
+	if a == nil || token == "" || a.Arrival != token || a.BootID != b.BootID {
+		return false, nil
+	}
+	if b.Stored == nil {
+		return true, nil
+	}
+	stored, err := b.Stored(doc.Name(), token)
+	if err != nil {
+		return false, fmt.Errorf("whether domain %s arrives or is started by hand is not known: %w", doc.Name(), err)
+	}
+	return !stored, nil
 }
 
 // Arrive attaches all managed disks of a domain that another host is about to

@@ -41,6 +41,9 @@ type Bridge struct {
 	DeviceTimeout time.Duration
 	// Attached is told how long each device took to be there; nil for nobody.
 	Attached func(p blockdev.Protocol, took time.Duration, err error)
+	// Stored says whether the stored definition of a domain has a token in it; nil
+	// where no domain is started.
+	Stored func(domain, token string) (bool, error)
 	// Parallel is how many disks are worked on at once. 0 is twice the number
 	// of processors, but from 4 to 16: on few of them more threads only get in
 	// each other's way.

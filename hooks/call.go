@@ -119,6 +119,7 @@ func (c *call) open(ctx context.Context) (*bridge.Bridge, error) {
 		Devices:       bridge.HostDevices{Host: c.hook.Machine},
 		Hints:         bridge.FileHints(c.hook.HintDir),
 		Attached:      c.cfg.Attached,
+		Stored:        c.hook.stored,
 		DeviceTimeout: c.cfg.Timeouts.Device,
 		UndoTimeout:   c.cfg.Timeouts.Release,
 	}, nil

@@ -25,6 +25,7 @@ type Hook struct {
 	Root       string // "/", for the names of the host
 	Machine    blockdev.Host
 	LogDir     string // where libvirt keeps the logs of the guests
+	StoredDir  string // where libvirt keeps the definitions of persistent domains
 	Drivers    []pool.Driver
 	Build      string // what the linker said; see package buildinfo
 	// Recover starts `volbridge recover` and does not wait for it.

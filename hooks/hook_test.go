@@ -36,7 +36,7 @@ func newTestHook(t *testing.T, settings string) *testHook {
 	h := &testHook{dir: dir}
 	h.Hook = Hook{
 		ConfigPath: filepath.Join(dir, "volbridge.toml"), HintDir: filepath.Join(dir, "hints"), Root: "/",
-		Machine: blockdev.System(), Drivers: drivers.All,
+		Machine: blockdev.System(), Drivers: drivers.All, StoredDir: filepath.Join(dir, "qemu"),
 		Recover: func() error { h.recovered++; return nil },
 	}
 	h.configure(t, fmt.Sprintf("state_dir = %q\nrun_dir = %q\n%s", filepath.Join(dir, "state"), filepath.Join(dir, "run"), settings))
@@ -331,6 +331,44 @@ func TestUnfinishedReleaseStartsRecovery(t *testing.T) {
 	}
 	if holders, err := h.backend(t, name).Holders(t.Context(), "web1"); err != nil || len(holders) > 0 {
 		t.Errorf("%v, %v", holders, err)
+	}
+}
+
+// An offline migration calls the hook as a live one does, and libvirt stores what it
+// prints: a start by hand with that is no arrival. A definition that cannot be read
+// may have the token too.
+func TestOfflineMigrationBringsNoGuest(t *testing.T) {
+	testenv.NeedRoot(t)
+	name := fmt.Sprintf("hooks%d", os.Getpid())
+	h := newTestHook(t, "host_name = \"kvm02\"\nhost_id = \"x\"\n")
+	h.pool(t, name)
+	link := "/dev/volbridge/" + name + "/web1"
+	t.Cleanup(func() { _ = os.Remove(filepath.Dir(link)); _ = os.Remove(filepath.Dir(filepath.Dir(link))) })
+	_, err := h.backend(t, name).Grant(t.Context(), pool.GrantRequest{Volume: "web1", Host: pool.Host{Name: "kvm01", ID: "y"},
+		BootID: "boot", Owner: pool.Owner{UUID: uuid, Name: "web1"}, Mode: pool.Exclusive})
+	must(t, err)
+	sent := h.run(domain(blockDisk(link)), "migrate", "begin")
+	if sent.exit != 0 || !strings.Contains(sent.stdout, "token=") {
+		t.Fatalf("%+v", sent)
+	}
+	stored := filepath.Join(h.StoredDir, "web1.xml")
+	must(t, os.Mkdir(h.StoredDir, 0o700))
+	must(t, os.WriteFile(stored, []byte("<!-- libvirt -->\n"+sent.stdout), 0o600))
+	if r := h.run(sent.stdout, "prepare", "begin"); r.exit != 1 || !strings.Contains(r.stderr, "held by host kvm01") {
+		t.Errorf("started by hand: %+v", r)
+	}
+	must(t, os.Remove(stored))
+	must(t, os.Mkdir(stored, 0o700))
+	if r := h.run(sent.stdout, "prepare", "begin"); r.exit != 1 || !strings.Contains(r.stderr, "web1.xml: is a directory") {
+		t.Errorf("not to be read: %+v", r)
+	}
+	must(t, os.Remove(stored))
+	must(t, os.WriteFile(stored, []byte(domain(blockDisk(link))), 0o600))
+	if r := h.run(sent.stdout, "prepare", "begin"); r != (result{}) { // it was defined here before
+		t.Errorf("the arrival itself: %+v", r)
+	}
+	if r := h.run(sent.stdout, "release", "end"); r.exit != 0 {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -53,6 +53,7 @@ func run(args []string) int {
 		Root:       "/",
 		Machine:    machine(),
 		LogDir:     hooks.GuestLogDir,
+		StoredDir:  hooks.DefinitionDir,
 		Drivers:    drivers.All,
 		Build:      version,
 		Recover:    hooks.DefaultRecovery().Start,

@@ -50,6 +50,31 @@ func TestLeftoverPendingDoesNotAllowAStart(t *testing.T) {
 	c.nothingLeft("exact/web1")
 }
 
+// An offline migration brings the definition and no guest, which runs on where it
+// was. libvirt asks the hook all the same, and stores its answer: a start with that
+// is not the arrival of the guest.
+func TestOfflineMigrationDoesNotAllowAStart(t *testing.T) {
+	c := up(t, "")
+	g, xml := c.volumeGuest("exact", "web1")
+	c.define(c.a, xml)
+	c.on(c.a, "virsh", "start", g.name)
+	c.ticks(g)
+	c.on(c.a, "virsh", "migrate", "--offline", "--persistent", g.name, c.b.URI())
+	if stored := c.on(c.b, "virsh", "dumpxml", "--inactive", g.name); !strings.Contains(stored, "arrival token=") {
+		t.Errorf("libvirt stored another answer than the hook's:\n%s", stored)
+	}
+	c.wants(c.refused(c.b, "virsh", "start", g.name), "exact/web1", "kvm01")
+	c.runsOnlyOn(g, c.a)
+	c.recover(c.b, "--pending-older-than", "0s")
+	c.wants(c.refused(c.b, "virsh", "start", g.name), "exact/web1", "kvm01")
+	c.stopAndCheck(g, c.a, g.boot, "raw", 20*mib)
+	// With the guest off, it starts where it was sent to.
+	c.on(c.b, "virsh", "start", g.name)
+	c.runsOnlyOn(g, c.b)
+	c.stopAndCheck(g, c.b, g.boot, "raw", 20*mib)
+	c.nothingLeft("exact/web1")
+}
+
 // Ten domains start at once.
 func TestTenAtOnce(t *testing.T) {
 	c := up(t, "")
