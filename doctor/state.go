@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -38,7 +39,7 @@ func (e *Env) lookAtState(ctx context.Context, path string) []Finding {
 		return []Finding{{Level: Fail, Seen: fmt.Sprintf("%s is a %s, not a file", path, info.Mode().Type()), Remedy: "choose another state_dir in " + e.Config.Path}}
 	}
 	out := e.private(path, 0o077, Fail)
-	if err := state.Inspect(ctx, e.Path(path)); err != nil {
+	if err := state.Inspect(ctx, e.Path(path), state.ProductUUID(e.Path("/sys/"))); err != nil {
 		out = append(out, e.damaged(path, err))
 	}
 	return out
@@ -48,6 +49,9 @@ func (e *Env) damaged(path string, err error) Finding {
 	f := Finding{Level: Fail, Seen: oneLine(err.Error())}
 	if !errors.Is(err, state.ErrCorrupt) {
 		f.Remedy = "the message says what to do"
+		if remedy := state.Remedy(path, err); remedy != "" {
+			f.Seen, f.Remedy = oneLine(strings.TrimSuffix(err.Error(), ": "+remedy)), remedy
+		}
 		return f
 	}
 	away := path + ".damaged"

@@ -107,7 +107,8 @@ func (c *call) open(ctx context.Context) (*bridge.Bridge, error) {
 	// A release, and taking back what a call did, wait for their turn and for the
 	// file within the time that they have.
 	patience := min(c.cfg.Timeouts.Lock, c.cfg.Timeouts.Release/2)
-	store, err := state.Open(ctx, c.cfg.StatePath(), bootID, state.LeaveLog(), state.WithBusyTimeout(patience))
+	store, err := state.Open(ctx, c.cfg.StatePath(), bootID, state.LeaveLog(), state.WithBusyTimeout(patience),
+		state.OnMachine(state.ProductUUID(c.hook.Machine.Sys)))
 	if err != nil {
 		return nil, err
 	}

@@ -21,16 +21,17 @@ type host struct {
 
 // openHost opens all of it; the caller closes it. A host without a
 // configuration has no pools, but may have records.
-func (a *app) openHost(ctx context.Context) (*host, error) {
+func (a *app) openHost(ctx context.Context, opts ...state.Option) (*host, error) {
 	s, _, err := a.openLoosely()
 	if err != nil {
 		return nil, err
 	}
-	return s.openHost(ctx)
+	return s.openHost(ctx, opts...)
 }
 
-func (s *session) openHost(ctx context.Context) (h *host, err error) {
+func (s *session) openHost(ctx context.Context, opts ...state.Option) (h *host, err error) {
 	machine := machine()
+	opts = append(opts, state.OnMachine(state.ProductUUID(machine.Sys)))
 	h = &host{session: s}
 	if h.self, err = s.host(); err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func (s *session) openHost(ctx context.Context) (h *host, err error) {
 	if h.bootID, err = state.BootID(machine.Proc); err != nil {
 		return nil, err
 	}
-	if h.store, err = state.Open(ctx, s.config.StatePath(), h.bootID); err != nil {
+	if h.store, err = state.Open(ctx, s.config.StatePath(), h.bootID, opts...); err != nil {
 		return nil, err
 	}
 	h.bridge = &bridge.Bridge{

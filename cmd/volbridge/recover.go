@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/volbridge/volbridge/internal/state"
 	"github.com/volbridge/volbridge/internal/virt"
 	"github.com/volbridge/volbridge/migrate"
 	"github.com/volbridge/volbridge/migrate/daemon"
@@ -33,6 +34,7 @@ type recoverOptions struct {
 	dryRun     bool
 	abandon    int64         // the number of a migration, 0 for none
 	pendingAge time.Duration // negative: as configured
+	replaces   string        // the product UUID of the machine that wrote the records, "" for this one
 }
 
 func recoverCommand(a *app) *cli.Command {
@@ -43,13 +45,18 @@ func recoverCommand(a *app) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show what would be done, and change nothing"},
 			&cli.Int64Flag{Name: "abandon", Usage: "close the record of migration `NUMBER`, which cannot be judged, and keep every volume"},
+			&cli.StringFlag{Name: "replaces", Usage: "take over the records of the machine with the product UUID `UUID`, which is off for good and whose system this one runs now"},
 			&cli.DurationFlag{Name: "pending-older-than", Usage: "take back arrivals that were made ready `TIME` ago and never came; without it, pending_age of the configuration", Value: -1, DefaultText: "pending_age"},
 		},
 		Action: func(c *cli.Context) error {
 			if _, err := arguments(c); err != nil {
 				return err
 			}
-			return a.recover(c.Context, recoverOptions{dryRun: c.Bool("dry-run"), abandon: c.Int64("abandon"), pendingAge: c.Duration("pending-older-than")})
+			o := recoverOptions{dryRun: c.Bool("dry-run"), abandon: c.Int64("abandon"), pendingAge: c.Duration("pending-older-than"), replaces: c.String("replaces")}
+			if o.dryRun && o.replaces != "" {
+				return usagef("--replaces changes whose the records are, and --dry-run changes nothing: leave one out")
+			}
+			return a.recover(c.Context, o)
 		},
 	}
 }
@@ -62,7 +69,7 @@ var errLeft = errors.New("something is left")
 var errUnknown = errors.New("whether something is left is not known: see above, and run it again once the cause is gone")
 
 func (a *app) recover(ctx context.Context, o recoverOptions) (err error) {
-	h, err := a.openHost(ctx)
+	h, err := a.openHost(ctx, state.Replacing(o.replaces))
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (s *session) store(ctx context.Context) (*state.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return state.Open(ctx, s.config.StatePath(), boot)
+	return state.Open(ctx, s.config.StatePath(), boot, state.OnMachine(state.ProductUUID(machine().Sys)))
 }
 
 // attachments of one volume on this host; a host that never attached anything

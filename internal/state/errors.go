@@ -22,6 +22,8 @@ var (
 	ErrNoRecord = errors.New("no such record")
 	// ErrNewer: a newer volbridge wrote the file.
 	ErrNewer = errors.New("written by a newer volbridge")
+	// ErrOtherMachine: another machine wrote the file.
+	ErrOtherMachine = errors.New("written by another machine")
 	// ErrFull: nothing more can be written to the file system.
 	ErrFull = errors.New("no space left for the state file")
 	// ErrCorrupt: the file is damaged, or is no state file.
@@ -78,6 +80,13 @@ func explain(path, did string, err error) error {
 	return fmt.Errorf("%s in state file %s: %w (%w): %s", did, path, kind, err, remedy)
 }
 
+// Remedy is what the message of an error of this package says last: what to do. It
+// is "" where nothing is known.
+func Remedy(path string, err error) string {
+	remedy, _ := classify(path, err)
+	return remedy
+}
+
 // classify is the one place where foreign errors get a meaning; kind is nil
 // for those that have none.
 func classify(path string, err error) (remedy string, kind error) {
@@ -85,6 +94,8 @@ func classify(path string, err error) (remedy string, kind error) {
 	switch {
 	case errors.Is(err, ErrNewer):
 		return "install the newer volbridge on this host again", ErrNewer
+	case errors.Is(err, ErrOtherMachine):
+		return remedyMachine(path, err), ErrOtherMachine
 	case errors.Is(err, ErrCorrupt):
 		return remedyCorrupt(path), ErrCorrupt
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):

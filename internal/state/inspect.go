@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// Inspect reads the whole state file and says what is damaged, without changing
-// it. A file that is not there is the caller's business.
-func Inspect(ctx context.Context, path string) (err error) {
+// Inspect reads the whole state file and says what is damaged, or that it is not
+// this machine's, without changing it; productUUID is what ProductUUID returned. A
+// file that is not there is the caller's business.
+func Inspect(ctx context.Context, path, productUUID string) (err error) {
 	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(1000)"}}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String())
 	if err != nil {
@@ -26,7 +27,14 @@ func Inspect(ctx context.Context, path string) (err error) {
 	if version > len(schemas) {
 		return explain(path, "read", fmt.Errorf("version %d: %w", version, ErrNewer))
 	}
-	return explain(path, "check", quickCheck(ctx, db))
+	if err := quickCheck(ctx, db); err != nil || version < len(schemas) || productUUID == "" {
+		return explain(path, "check", err)
+	}
+	there, err := machineOf(ctx, db)
+	if err == nil && there != "" && there != productUUID {
+		err = &machineError{there, productUUID}
+	}
+	return explain(path, "check", err)
 }
 
 func quickCheck(ctx context.Context, db *sql.DB) error {

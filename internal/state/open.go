@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,20 @@ type options struct {
 	busy     time.Duration
 	schemas  []string
 	leaveLog bool
+	machine  string
+	replaced string
+}
+
+// OnMachine says what ProductUUID returned: a file that another machine wrote is
+// refused with ErrOtherMachine.
+func OnMachine(productUUID string) Option {
+	return func(o *options) { o.machine = productUUID }
+}
+
+// Replacing accepts the file of this machine too, which is off for good, and makes
+// it the one of OnMachine.
+func Replacing(productUUID string) Option {
+	return func(o *options) { o.replaced = strings.ToLower(productUUID) }
 }
 
 // WithBusyTimeout sets how long a call waits for other processes; 10 s
@@ -74,7 +89,11 @@ func Open(ctx context.Context, path, bootID string, opts ...Option) (*Store, err
 	// One connection: SQLite has one writer anyway, and two connections of one
 	// process would wait for each other.
 	s.db.SetMaxOpenConns(1)
-	if err := s.ready(ctx, o.schemas); err != nil {
+	err = s.ready(ctx, o.schemas)
+	if err == nil {
+		err = s.ofMachine(ctx, o)
+	}
+	if err != nil {
 		return nil, errors.Join(explain(path, "open", err), s.db.Close())
 	}
 	return s, nil

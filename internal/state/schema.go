@@ -51,7 +51,7 @@ CREATE TABLE step (
 `, `
 ALTER TABLE attachment ADD COLUMN device BLOB;
 ALTER TABLE attachment ADD COLUMN stopped TEXT NOT NULL DEFAULT '';
-`, copyTable}
+`, copyTable, machineTable}
 
 // look says which version the file has and how it is journalled, and refuses
 // what this program cannot use. It changes nothing.

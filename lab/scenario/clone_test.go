@@ -2,9 +2,12 @@ package scenario
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/volbridge/volbridge/lab"
+	"github.com/volbridge/volbridge/lab/nvmesim"
 )
 
 // as gives a host a name and an id by its configuration.
@@ -39,6 +42,60 @@ func TestClonedHosts(t *testing.T) {
 	c.wants(c.refused(c.a, "volbridge", "volume", "revoke", "exact/web1", "--host", "kvm01", "--yes"), "volbridge recover")
 	c.runsOnlyOn(g, c.a)
 	c.stopAndCheck(g, c.a, g.boot, "raw", 20*mib)
+	c.nothingLeft("exact/web1")
+}
+
+const (
+	machine1 = "4c4c4544-0042-3510-8054-b7c04f333532"
+	machine2 = "03560274-043c-0577-6c06-250700080009"
+)
+
+// onMachine gives a host the product UUID of its firmware, until it is booted.
+func (c *cluster) onMachine(h *lab.Host, productUUID string) {
+	c.Helper()
+	c.must(h.WriteFile(nvmesim.SysRoot+"/class/dmi/id/product_uuid", []byte(productUUID+"\n"), 0o400))
+}
+
+// A backup of a host, records and all, is booted on another machine while the host
+// runs: its records say that the grant of the boot in which it was made is its own.
+// They count there only when somebody says that the host is off for good.
+func TestCopyOfAHostWithItsRecords(t *testing.T) {
+	c := upWithArrays(t, arrayOptions{})
+	c.onMachine(c.a, machine1)
+	c.onMachine(c.b, machine2)
+	for _, h := range c.lab.Hosts() {
+		c.as(h, "kvm01", "the-same-id")
+	}
+	g, xml := c.volumeGuest("exact", "web1")
+	c.define(c.a, xml)
+	c.define(c.b, xml)
+	c.on(c.a, "virsh", "start", g.name)
+	c.ticks(g)
+	for _, file := range c.glob(c.a.Path("/var/lib/volbridge"), "*") {
+		data, err := os.ReadFile(file)
+		c.must(err)
+		c.must(c.b.WriteFile("/var/lib/volbridge/"+filepath.Base(file), data, 0o600))
+	}
+	takeOver := "volbridge recover --replaces " + machine1
+	c.wants(c.refused(c.b, "virsh", "start", g.name), "written by another machine", machine1, machine2, takeOver)
+	c.wants(c.refused(c.b, "volbridge", "recover"), takeOver)
+	if out, code := c.exit(c.b, "volbridge", "doctor", "--only", "state"); code == 0 {
+		t.Errorf("the doctor found nothing:\n%s", out)
+	} else {
+		c.wants(out, takeOver)
+	}
+	c.runsOnlyOn(g, c.a)
+	if fs := c.recover(c.a); len(fs) != 1 || fs[0].Outcome != "kept" {
+		t.Errorf("recover on the host itself: %+v", fs)
+	}
+
+	// The machine burns down, and the copy has its place.
+	c.must(c.a.Crash(c.ctx))
+	c.on(c.b, "volbridge", "recover", "--replaces", machine1)
+	c.on(c.b, "virsh", "start", g.name)
+	c.stopAndCheck(g, c.b, g.boot, "raw", 20*mib)
+	c.must(c.a.Boot(c.ctx))
+	c.recover(c.a)
 	c.nothingLeft("exact/web1")
 }
 
