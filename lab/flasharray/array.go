@@ -74,6 +74,7 @@ type Array struct {
 
 	connectedTo map[*volume]bool // those with a connection
 	log         callLog
+	late        []lateCall
 }
 
 // New makes an empty array.

@@ -1,8 +1,11 @@
 package flasharray
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -17,6 +20,7 @@ const (
 	Slow          FaultKind = "slow"           // done, after Delay
 	LostBefore    FaultKind = "lost-before"    // the connection is cut, not done
 	LostAfter     FaultKind = "lost-after"     // done, then the connection is cut
+	LostLate      FaultKind = "lost-late"      // the connection is cut; done when CarryOutLate says so
 	Unauthorized  FaultKind = "401"            // the session has ended
 	TooMany       FaultKind = "429"            // with Retry-After
 	ServerError   FaultKind = "500"            // not done
@@ -29,7 +33,8 @@ const (
 	EmptyBody     FaultKind = "empty-body"     // done; status 200 and nothing
 )
 
-// FaultKinds are all of them, for loops over every fault.
+// FaultKinds are all of them, for loops over every fault; but not LostLate, which
+// is LostBefore for a test that never calls CarryOutLate.
 func FaultKinds() []FaultKind {
 	return []FaultKind{Slow, LostBefore, LostAfter, Unauthorized, TooMany, ServerError, ErrorAfter, Unavailable,
 		Nonsense, NonsenseAfter, Truncated, WrongTypes, EmptyBody}
@@ -55,11 +60,44 @@ func (a *Array) FailFrom(n int, f Fault) { a.log.plan(n, f, true) }
 // ClearFaults forgets what FailAt and FailFrom have planned.
 func (a *Array) ClearFaults() { a.log.clearPlans() }
 
+// CarryOutLate does what LostLate has kept, in the order in which it came, and
+// says how many calls that were: an array that had accepted them when their caller
+// gave them up. Nobody gets their answers.
+func (a *Array) CarryOutLate() int {
+	a.mu.Lock()
+	late := a.late
+	a.late = nil
+	a.mu.Unlock()
+	for _, c := range late {
+		a.handle(c.request, c.path)
+	}
+	return len(late)
+}
+
+// lateCall is a call that outlives its connection.
+type lateCall struct {
+	request *http.Request
+	path    string
+}
+
+// keep reads the call to its end: nothing can be read of it once it was cut.
+func (a *Array) keep(r *http.Request, path string) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit))
+	if err != nil {
+		return // it never came whole
+	}
+	kept := r.Clone(context.WithoutCancel(r.Context()))
+	kept.Body = io.NopCloser(bytes.NewReader(body))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.late = append(a.late, lateCall{kept, path})
+}
+
 // before is the answer that replaces the call, or says that there is none and
 // the connection is cut.
 func (f Fault) before() (instead *answer, cut bool) {
 	switch f.Kind {
-	case LostBefore:
+	case LostBefore, LostLate:
 		return nil, true
 	case Unauthorized:
 		return f.error(http.StatusUnauthorized, invalidSession), false

@@ -80,3 +80,25 @@ func TestTheCallLogHasNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// A call that is carried out late does nothing before the test says so, and all
+// of what it asked for then.
+func TestLateCall(t *testing.T) {
+	r := newRig(t, flasharray.Options{})
+	r.FailAt(1, flasharray.Fault{Kind: flasharray.LostLate, Method: "POST", Path: "/volumes"})
+	if _, _, err := r.try("POST", "/volumes", "names=v1", m{"provisioned": 1 << 20}); err == nil {
+		t.Error("it was answered")
+	}
+	if _, there := r.Volume("v1"); there {
+		t.Error("it was done at once")
+	}
+	if n := r.CarryOutLate(); n != 1 {
+		t.Errorf("%d calls were late", n)
+	}
+	if v, there := r.Volume("v1"); !there || v.SizeBytes != 1<<20 {
+		t.Errorf("afterwards: %v %+v", there, v)
+	}
+	if n := r.CarryOutLate(); n != 0 {
+		t.Errorf("%d calls were carried out twice", n)
+	}
+}

@@ -31,6 +31,9 @@ func (a *Array) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if wait(r, a.o.Latency) != nil || fault.Kind == Slow && wait(r, fault.Delay) != nil {
 		panic(http.ErrAbortHandler) // the caller is gone
 	}
+	if fault.Kind == LostLate {
+		a.keep(r, path)
+	}
 	if instead, cut := fault.before(); cut {
 		panic(http.ErrAbortHandler)
 	} else if instead != nil {

@@ -158,3 +158,27 @@ func TestCallsOfAnArrival(t *testing.T) {
 		t.Errorf("second arrival (-want +got):\n%s", diff)
 	}
 }
+
+// The calls of a grant that is repeated. The connection of its own saves one: it
+// tells that nobody is ending the grant; a host group's tells nothing, so that the
+// claim is written anew.
+func TestCallsOfARepeatedGrant(t *testing.T) {
+	const put, tags, drop = "PUT /volumes/tags/batch", "GET /volumes/tags", "DELETE /volumes/tags"
+	for group, want := range map[string][]string{
+		"":       {put, tags, "POST /connections", drop},
+		"group1": {put, tags, put, drop},
+	} {
+		r := newRig(t, lab.Options{})
+		r.settings.HostGroup = group
+		b := r.open(t)
+		create(t, b, "vm1")
+		grant(t, b, "vm1", kvm01, pool.Exclusive)
+		_, err := b.LookupPath(t.Context(), NVMeTCP.Path(serialOf(t, r, "vm1")))
+		must(t, err)
+		r.calls()
+		grant(t, b, "vm1", kvm01, pool.Exclusive)
+		if diff := cmp.Diff(want, r.calls()); diff != "" {
+			t.Errorf("host group %q (-want +got):\n%s", group, diff)
+		}
+	}
+}

@@ -114,6 +114,8 @@ func (a *announcement) judgeConnection(came connecting) {
 	switch {
 	case marked(kept):
 		*mark = kept
+	case came == connExisted && marked("") && a.b.sawKept(a.request.Host, a.Mine.Place.Name, a.volume):
+		*mark = unsure // this host has seen otherwise, but could not write it down
 	case marked(""), came == connMade:
 		*mark = ""
 	case len(before) > 0:
