@@ -102,3 +102,22 @@ func TestLateCall(t *testing.T) {
 		t.Errorf("%d calls were carried out twice", n)
 	}
 }
+
+func TestRenamedHostStaysConnected(t *testing.T) {
+	r := newRig(t, flasharray.Options{})
+	r.AddHost("kvm08", "nqn.2014-08.org.nvmexpress:uuid:8")
+	r.AddVolumes("v", 1, 1<<20)
+	if err := r.Connect("kvm08", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	r.RenameHost("kvm08", "kvm08-old")
+	if got := r.Connections(); len(got) != 1 || got[0] != "v1 kvm08-old" {
+		t.Errorf("connections %v", got)
+	}
+	if r.Disconnect("kvm08", "v1") == nil {
+		t.Error("the old name is known")
+	}
+	if err := r.Disconnect("kvm08-old", "v1"); err != nil || len(r.Connections()) != 0 {
+		t.Errorf("%v, connections %v", err, r.Connections())
+	}
+}

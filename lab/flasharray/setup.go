@@ -28,6 +28,28 @@ func (a *Array) AddHost(name string, nqns ...string) {
 	a.hosts[key(name)] = h
 }
 
+// RenameHost gives a host another name. Its connections stay, and who is connected
+// notices nothing.
+func (a *Array) RenameHost(from, to string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	must(checkName("host", to))
+	h := a.hosts[key(from)]
+	if h == nil || a.hosts[key(to)] != nil {
+		panic("flasharray: host " + from + " cannot be renamed to " + to)
+	}
+	h.Name = to
+	delete(a.hosts, key(from))
+	a.hosts[key(to)] = h
+	for v := range a.connectedTo {
+		if nsid, there := v.Hosts[key(from)]; there {
+			delete(v.Hosts, key(from))
+			v.Hosts[key(to)] = nsid
+		}
+	}
+	must(a.show())
+}
+
 // AddGroup makes a host group of hosts that are there.
 func (a *Array) AddGroup(name string, hosts ...string) {
 	a.mu.Lock()

@@ -91,7 +91,7 @@ func (b *backend) disconnect(ctx context.Context, r pool.RevokeRequest, v volume
 		case !slices.ContainsFunc(meant, sure) || b.sawKept(r.Host, host, v):
 			err = b.leaveUnsure(ctx, host, v)
 		default:
-			err = b.disconnectHost(ctx, r, v, host, meant)
+			err = b.disconnectHost(ctx, r, v, host, meant, stay)
 		}
 		if err != nil {
 			return err
@@ -107,11 +107,11 @@ func (b *backend) sawKept(h pool.Host, arrayHost string, v volume) bool {
 	return ok && self == arrayHost && b.known(keptKey(v))
 }
 
-func (b *backend) disconnectHost(ctx context.Context, r pool.RevokeRequest, v volume, host string, meant []claims.Claim) error {
+func (b *backend) disconnectHost(ctx context.Context, r pool.RevokeRequest, v volume, host string, meant, stay []claims.Claim) error {
 	missing, err := b.array.disconnect(ctx, way{host: host}, v)
 	if err == nil && missing {
 		if err = b.notAsking(r.Host, v, meant); err == nil {
-			err = b.disconnectRenamed(ctx, r.Host, host, v)
+			err = b.disconnectRenamed(ctx, r.Host, host, v, slices.Concat(meant, stay))
 		}
 	}
 	if self, ok := b.self(r.Host.ID); err == nil && ok && self == host {
@@ -130,25 +130,6 @@ func (b *backend) leaveUnsure(ctx context.Context, host string, v volume) error 
 	b.log.Warnf("host %s of array %s stays connected to volume %s: a grant ended in the middle, and whether somebody else made the connection before is not known; "+
 		"if nobody did, %s", host, b.array.Array(), v.ArrayName, disconnectHint(host, v.ArrayName))
 	return nil
-}
-
-// disconnectRenamed: there is no such connection, perhaps because the host has
-// another name on the array now.
-func (b *backend) disconnectRenamed(ctx context.Context, h pool.Host, was string, v volume) error {
-	b.forgetHost(h)
-	field, initiator, err := b.place.transport.initiator(h)
-	if err != nil {
-		return nil // not known by what to find it: a host that another one fences
-	}
-	now, err := b.hostOf(ctx, field, initiator)
-	if gone(err) || err == nil && now.Name == was {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = b.array.disconnect(ctx, way{host: now.Name}, v)
-	return err
 }
 
 // doubt forgets what was remembered where a grant ends soon after it began: the
