@@ -75,17 +75,17 @@ func (a *app) volumeDelete(ctx context.Context, ref volumeRef, o deleteOptions) 
 	return a.printDeleted(v, false, kept)
 }
 
-// deletable finds the volume, or what an earlier deletion that ended halfway
-// left of it, and refuses one that is held.
+// deletable finds the volume, or what a creation or an earlier deletion that ended
+// halfway left of it, and refuses one that is held.
 func (a *app) deletable(ctx context.Context, ref volumeRef, b pool.Backend) (pool.Volume, error) {
 	v, err := b.Lookup(ctx, ref.Volume)
 	var half interface {
 		error
-		UnfinishedDeletion() pool.Volume
+		Unfinished() pool.Volume
 	}
 	if errors.As(err, &half) {
 		fmt.Fprintf(a.err, "volbridge: volume %s: %v\n", ref, half)
-		return half.UnfinishedDeletion(), nil // whether it is held is judged when it is deleted
+		return half.Unfinished(), nil // whether it is held is judged when it is deleted
 	}
 	if err != nil {
 		return v, lookupError(ref, err)
@@ -137,7 +137,7 @@ func (a *app) printDeleted(v pool.Volume, dryRun bool, kept string) error {
 	case a.json():
 		return a.printJSON(deletedJSON{v.Pool, v.Name, v.SizeBytes, dryRun, kept})
 	case dryRun:
-		a.say("would delete volume %s with its data (%s)", name, sizeText(v.SizeBytes))
+		a.say("would delete volume %s with its data%s", name, sizeInBrackets(v.SizeBytes))
 	default:
 		a.say("deleted volume %s", name)
 	}
@@ -145,6 +145,14 @@ func (a *app) printDeleted(v pool.Volume, dryRun bool, kept string) error {
 		a.say("%s", kept)
 	}
 	return nil
+}
+
+// sizeInBrackets is empty for what has no size yet, as a volume that is not finished.
+func sizeInBrackets(bytes int64) string {
+	if bytes <= 0 {
+		return ""
+	}
+	return " (" + sizeText(bytes) + ")"
 }
 
 func heldHint(err error) error {
@@ -163,7 +171,7 @@ func (a *app) confirmDelete(v pool.Volume, kept string, yes bool) error {
 	if kept != "" {
 		what = "(" + kept + ")"
 	}
-	fmt.Fprintf(a.err, "Delete volume %s (%s) and all its data %s? Type yes: ", name, sizeText(v.SizeBytes), what)
+	fmt.Fprintf(a.err, "Delete volume %s%s and all its data %s? Type yes: ", name, sizeInBrackets(v.SizeBytes), what)
 	answer, err := bufio.NewReader(a.in).ReadString('\n')
 	if strings.TrimSpace(answer) == "yes" {
 		return nil

@@ -115,5 +115,5 @@ type UnfinishedDeletionError struct {
 func (e *UnfinishedDeletionError) Error() string { return e.text }
 func (e *UnfinishedDeletionError) Unwrap() error { return e.err }
 
-// UnfinishedDeletion is the volume, for who must not know this package.
-func (e *UnfinishedDeletionError) UnfinishedDeletion() pool.Volume { return e.Volume }
+// Unfinished is the volume, for who must not know this package.
+func (e *UnfinishedDeletionError) Unfinished() pool.Volume { return e.Volume }

@@ -119,11 +119,13 @@ func (b *backend) resumable(d rest.Definition, c *creation) error {
 
 func (b *backend) exists(d rest.Definition) error {
 	text := fmt.Sprintf("resource definition %s", settings.Clip(d.Name))
-	switch v := (volume{notes: notesOf(d)}); {
+	_, err := b.take(d)
+	var half *unfinishedError
+	switch {
 	case slices.Contains(d.Flags, deleting):
 		text += " is being deleted, and stays until all its nodes are online"
-	case v.unfinished() != "":
-		text += fmt.Sprintf(" is not finished: a command makes it just now, or did not end; in that case delete it (`volbridge volume delete`) in pool %s", b.name)
+	case errors.As(err, &half):
+		text = half.text
 	}
 	return fmt.Errorf("%w: %s", pool.ErrExists, text)
 }

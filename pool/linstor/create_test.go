@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+
 	lab "github.com/volbridge/volbridge/lab/linstor"
 	"github.com/volbridge/volbridge/pool"
 )
@@ -98,6 +101,10 @@ func TestNoExactSizes(t *testing.T) {
 // What a Create has left that did not end is no volume, says so, and can be
 // finished by repeating it or deleted.
 func TestUnfinished(t *testing.T) {
+	ids := map[bool]func(pool.Volume) string{
+		false: func(shown pool.Volume) string { return shown.CreationID },
+		true:  func(pool.Volume) string { return "mine" },
+	}
 	for _, finish := range []bool{false, true} {
 		r := newRig(t, lab.Options{})
 		b := r.open(t)
@@ -111,12 +118,35 @@ func TestUnfinished(t *testing.T) {
 		if !errors.Is(err, pool.ErrNotFound) || !strings.Contains(err.Error(), "volbridge volume delete drbd/vm1") {
 			t.Errorf("look-up: %v", err)
 		}
+		var half interface {
+			error
+			Unfinished() pool.Volume
+		}
+		if !errors.As(err, &half) || half.Unfinished().Name != "vm1" || half.Unfinished().Created.IsZero() {
+			t.Fatalf("look-up: %v", err)
+		}
+		logger, hook := logtest.NewNullLogger()
+		b.log = logrus.NewEntry(logger)
 		if list, err := b.List(t.Context()); err != nil || len(list) > 0 {
 			t.Errorf("listed %v, %v", list, err)
 		}
+		if said := hook.LastEntry(); said == nil || said.Level != logrus.WarnLevel || !strings.Contains(said.Message, "volbridge volume delete drbd/vm1") {
+			t.Errorf("the list says %v", said)
+		}
+		hook.Reset()
+		if _, err := b.HeldBy(t.Context(), kvm01.ID); err != nil || len(hook.AllEntries()) > 0 {
+			t.Errorf("what a host holds: %v, %v", err, hook.AllEntries())
+		}
+		if _, err := b.Lookup(t.Context(), "VM1"); !errors.Is(err, pool.ErrNotFound) || errors.As(err, &half) {
+			t.Errorf("look-up of VM1: %v", err)
+		}
 		_, err = b.Create(t.Context(), pool.CreateRequest{Name: "vm1", SizeBytes: mib, CreationID: "other"})
-		if !errors.Is(err, pool.ErrExists) || !strings.Contains(err.Error(), "not finished") {
+		if !errors.Is(err, pool.ErrExists) || !strings.Contains(err.Error(), "not finished") || !strings.Contains(err.Error(), "volbridge volume delete drbd/vm1") {
 			t.Errorf("create: %v", err)
+		}
+		_, err = b.Create(t.Context(), pool.CreateRequest{Name: "VM1", SizeBytes: mib, CreationID: "other"})
+		if !errors.Is(err, pool.ErrExists) || !strings.Contains(err.Error(), "volbridge volume delete drbd/vm1") {
+			t.Errorf("create VM1: %v", err)
 		}
 		if finish {
 			v, err := b.Create(t.Context(), again)
@@ -124,8 +154,13 @@ func TestUnfinished(t *testing.T) {
 			if found, err := b.Lookup(t.Context(), "vm1"); err != nil || found != v {
 				t.Errorf("%+v, %v; created %+v", found, err, v)
 			}
+			// Who was shown what was not finished was not shown this.
+			err = b.Delete(t.Context(), "vm1", half.Unfinished().CreationID)
+			if !errors.Is(err, pool.ErrNotOurs) || !strings.Contains(err.Error(), "finished meanwhile") {
+				t.Errorf("deleted as unfinished: %v", err)
+			}
 		}
-		must(t, b.Delete(t.Context(), "vm1", "mine"))
+		must(t, b.Delete(t.Context(), "vm1", ids[finish](half.Unfinished())))
 		if left := r.Definitions(); len(left) > 0 {
 			t.Errorf("left %+v", left)
 		}

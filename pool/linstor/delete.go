@@ -29,14 +29,26 @@ func (b *backend) remove(ctx context.Context, name, creationID string) error {
 		if slices.Contains(d.Flags, deleting) {
 			return nil // the controller goes on as soon as all its nodes are online
 		}
-		if creationID != "" && v.notes[creationNote] != creationID {
-			return fmt.Errorf("%w: resource definition %s", pool.ErrNotOurs, d.Name)
+		if err := v.meant(creationID); err != nil {
+			return err
 		}
 		if err := b.discard(ctx, v); !errors.Is(err, claims.ErrGone) {
 			return err
 		}
 	}
 	return fmt.Errorf("others create and delete it at the same time: %w", claims.ErrGone)
+}
+
+// meant refuses to delete a volume that is not the one with this creation id, or
+// what was shown of one that was not finished.
+func (v volume) meant(creationID string) error {
+	switch {
+	case creationID == "" || creationID == v.notes[creationNote] || creationID == v.unfinished():
+		return nil
+	case strings.HasPrefix(creationID, unfinishedNote):
+		return fmt.Errorf("%w: resource definition %s was finished meanwhile, or is another by now: look at it again", pool.ErrNotOurs, v.def.Name)
+	}
+	return fmt.Errorf("%w: resource definition %s", pool.ErrNotOurs, v.def.Name)
 }
 
 // discard deletes a definition that was judged, with its replicas, unless

@@ -14,31 +14,39 @@ import (
 )
 
 // volumes are those of this pool, in one call, with the sizes of their
-// definitions. With an error they are those of which everything could be read.
-func (b *backend) volumes(ctx context.Context) (list []volume, err error) {
+// definitions, and beside them what is not finished. With an error they are those
+// of which everything could be read.
+func (b *backend) volumes(ctx context.Context) (list []volume, coming []*unfinishedError, err error) {
 	all, err := b.linstor.Definitions(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var wrong []error
 	for _, d := range all {
 		v, err := b.take(d)
+		var half *unfinishedError
 		switch {
 		case err == nil:
 			list = append(list, v)
+		case errors.As(err, &half):
+			coming = append(coming, half)
 		case !errors.Is(err, pool.ErrNotFound):
 			wrong = append(wrong, err)
 		}
 	}
 	slices.SortFunc(list, func(x, y volume) int { return cmp.Compare(x.name, y.name) })
-	return list, errors.Join(wrong...)
+	return list, coming, errors.Join(wrong...)
 }
 
 // List implements pool.Backend. It costs one call, and one more if the size of a
-// volume is not exact.
+// volume is not exact. Of a volume that is not finished it warns: nothing else
+// shows one that no command will finish.
 func (b *backend) List(ctx context.Context) ([]pool.Volume, error) {
 	return whole(ctx, b, "list", func() ([]pool.Volume, error) {
-		list, wrong := b.volumes(ctx)
+		list, coming, wrong := b.volumes(ctx)
+		for _, half := range coming {
+			b.log.Warn(half)
+		}
 		sizes, err := b.sizes(ctx, list)
 		if err != nil {
 			return nil, errors.Join(wrong, err)
@@ -86,7 +94,7 @@ func (b *backend) sizes(ctx context.Context, list []volume) (map[string]int64, e
 // HeldBy implements pool.HeldLister, in one call.
 func (b *backend) HeldBy(ctx context.Context, hostID string) ([]pool.Held, error) {
 	return whole(ctx, b, "list what a host holds of", func() ([]pool.Held, error) {
-		list, err := b.volumes(ctx)
+		list, _, err := b.volumes(ctx)
 		wrong := []error{err}
 		var held []pool.Held
 		for _, v := range list {

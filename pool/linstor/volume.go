@@ -23,7 +23,7 @@ import (
 //
 //	creation            the CreationID
 //	created             when, in seconds, and a nonce of the request that made it
-//	unfinished.NONCE    it is not whole yet; see create.go
+//	unfinished.NONCE    it is not whole yet; see create.go and unfinished.go
 //	two.PAIR            two nodes may both write; see two.go
 //	h.…, leaving.…      see package claims
 const (
@@ -72,7 +72,8 @@ func (b *backend) find(ctx context.Context, name string) (volume, error) {
 		return volume{}, err
 	}
 	v, err := b.take(d)
-	if err == nil && v.name != name {
+	var half *unfinishedError
+	if (err == nil || errors.As(err, &half)) && v.name != name {
 		// Two names of one volume would be two volumes to who keeps records.
 		err = b.notFound("the volume is called %s; write it so", settings.Clip(v.name))
 	}
@@ -101,8 +102,7 @@ func (b *backend) take(d rest.Definition) (volume, error) {
 	case slices.Contains(d.Flags, deleting):
 		return v, b.notFound("resource definition %s is being deleted", d.Name)
 	case v.unfinished() != "":
-		return v, b.notFound("resource definition %s is not finished: a command makes it just now, or did not end; "+
-			"in that case delete it (`volbridge volume delete %s/%s`)", d.Name, b.name, name)
+		return v, b.notFinished(v)
 	case d.Uuid == "":
 		return v, fmt.Errorf("the controller does not say the UUID of resource definition %s", d.Name)
 	}
@@ -139,16 +139,6 @@ func (b *backend) measured(ctx context.Context, v volume) (volume, error) {
 	at, err := b.deployed(ctx, v)
 	v.bytes = max(v.bytes, at.bytes)
 	return v, err
-}
-
-// unfinished is the key of the note that says that the volume is not whole yet.
-func (v volume) unfinished() string {
-	for k := range v.notes {
-		if strings.HasPrefix(k, unfinishedNote) {
-			return k
-		}
-	}
-	return ""
 }
 
 // created is the zero time for a volume that volbridge did not make.
