@@ -169,3 +169,30 @@ func TestUnfinishedCreationEndsWhileTheQuestionIsOpen(t *testing.T) {
 	}
 	ta.must(t, "volume", "info", "drbd/web")
 }
+
+// A volume that an administrator made is deleted, and another made of its name,
+// while the question is open: that one stays.
+func TestDeleteOnlyTheDefinitionThatWasShown(t *testing.T) {
+	ta, c := clusterApp(t)
+	byHand := func(sizeKiB int64) {
+		if err := c.AddVolume("vms", "vb-web", sizeKiB, "store1"); err != nil {
+			t.Error(err)
+		}
+	}
+	byHand(1024)
+	ta.inTerminal = true
+	ta.in = &answerAfter{answer: strings.NewReader("yes\n"), meanwhile: func() {
+		if err := c.RemoveVolume("vb-web"); err != nil {
+			t.Error(err)
+		}
+		byHand(2048)
+	}}
+	_, err := ta.try(t, "volume", "delete", "drbd/web")
+	if !errors.Is(err, pool.ErrNotOurs) || exitCode(t.Context(), err) != exitRefused || !strings.Contains(err.Error(), "another volume's by now") {
+		t.Errorf("code %d: %v", exitCode(t.Context(), err), err)
+	}
+	if d, ok := c.Definition("vb-web"); !ok || d.SizeKiB != 2048 {
+		t.Errorf("the cluster has %+v, %t", d, ok)
+	}
+	ta.must(t, "volume", "delete", "drbd/web", "--yes")
+}

@@ -156,6 +156,21 @@ func (c *Controller) AddVolume(group, name string, sizeKiB int64, nodes ...strin
 	return nil
 }
 
+// RemoveVolume deletes a volume as an administrator does.
+func (c *Controller) RemoveVolume(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.defs[upper(name)]
+	if d == nil {
+		return fmt.Errorf("the stand-in has no %s", name)
+	}
+	d.deleting = true
+	if bad := c.finishDelete(d); bad != nil {
+		return fmt.Errorf("%s", bad.message)
+	}
+	return nil
+}
+
 func (c *Controller) node(name string) *node {
 	n := c.nodes[upper(name)]
 	if n == nil {

@@ -43,10 +43,12 @@ func (b *backend) remove(ctx context.Context, name, creationID string) error {
 // what was shown of one that was not finished.
 func (v volume) meant(creationID string) error {
 	switch {
-	case creationID == "" || creationID == v.notes[creationNote] || creationID == v.unfinished():
+	case creationID == "" || creationID == v.creation() || creationID == v.unfinished():
 		return nil
 	case strings.HasPrefix(creationID, unfinishedNote):
 		return fmt.Errorf("%w: resource definition %s was finished meanwhile, or is another by now: look at it again", pool.ErrNotOurs, v.def.Name)
+	case strings.HasPrefix(creationID, byHand):
+		return fmt.Errorf("%w: the name is another volume's by now: resource definition %s was deleted, and made again", pool.ErrNotOurs, v.def.Name)
 	}
 	return fmt.Errorf("%w: resource definition %s", pool.ErrNotOurs, v.def.Name)
 }

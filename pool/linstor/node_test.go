@@ -118,7 +118,7 @@ func TestForeignDefinitions(t *testing.T) {
 	b := r.open(t)
 	list, err := b.List(t.Context())
 	must(t, err)
-	if len(list) != 1 || list[0].Name != "adopted" || list[0].CreationID != "" {
+	if len(list) != 1 || list[0].Name != "adopted" || !strings.HasPrefix(list[0].CreationID, "rd:") {
 		t.Errorf("listed %+v", list)
 	}
 	for _, name := range []string{"foreign", "noprefix"} {

@@ -3,6 +3,7 @@ package linstor
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -123,5 +124,75 @@ func TestBegunByAnother(t *testing.T) {
 	_, err := r.open(t).Create(t.Context(), pool.CreateRequest{Name: "vm1", SizeBytes: mib, CreationID: "mine"})
 	if d := r.volume(t, "vm1"); !errors.Is(err, pool.ErrExists) || d.SizeKiB != 0 || len(d.Resources) > 0 {
 		t.Errorf("%v; %+v", err, d)
+	}
+}
+
+// A volume that an administrator made has no creation id: what tells it from
+// another of its name is the definition itself. It is deleted by hand, and another
+// made, before each call of a deletion of the one that was looked up.
+func TestMadeAnewByHand(t *testing.T) {
+	for n := 1; ; n++ {
+		r := newRig(t, lab.Options{NoTieBreaker: true})
+		must(t, r.AddVolume("vms", "vb-vm1", 1024, "store1"))
+		b := r.open(t)
+		v, err := b.Lookup(t.Context(), "vm1")
+		must(t, err)
+		var struck atomic.Bool
+		r.FailAt(n, lab.Fault{Then: func() {
+			struck.Store(true)
+			must(t, r.RemoveVolume("vb-vm1"), r.AddVolume("vms", "vb-vm1", 2048, "store1"))
+		}})
+		err = b.Delete(t.Context(), "vm1", v.CreationID)
+		if !struck.Load() {
+			must(t, err)
+			return
+		}
+		if n == 4 { // the controller deletes by name, and nothing can be put before the last call
+			continue
+		}
+		if !errors.Is(err, pool.ErrNotOurs) {
+			t.Errorf("before call %d: %v", n, err)
+		}
+		wantError(t, "deletion", err, "vb-vm1", "the name is another volume's by now")
+		next, err := b.Lookup(t.Context(), "vm1")
+		if err != nil || next.SizeBytes != 2*mib || next.CreationID == v.CreationID {
+			t.Errorf("before call %d: %+v, %v; that was %+v", n, next, err, v)
+		}
+		if notes := r.volume(t, "vm1").Props; len(notes) > 0 {
+			t.Errorf("before call %d: left %v", n, notes)
+		}
+	}
+}
+
+// What stands for the creation id of such a volume is never written down, and it
+// stays as long as the volume. It makes no creation a repeated one.
+func TestIdentityOfAVolumeMadeByHand(t *testing.T) {
+	r := newRig(t, lab.Options{NoTieBreaker: true})
+	must(t, r.AddVolume("vms", "vb-vm1", 1024, "store1"))
+	b := r.open(t)
+	v, err := b.Lookup(t.Context(), "vm1")
+	must(t, err)
+	if !strings.HasPrefix(v.CreationID, "rd:") || !v.Created.IsZero() {
+		t.Errorf("%+v", v)
+	}
+	_, err = b.Create(t.Context(), pool.CreateRequest{Name: "vm1", SizeBytes: mib, CreationID: v.CreationID})
+	if !errors.Is(err, pool.ErrExists) {
+		t.Errorf("create: %v", err)
+	}
+	grant(t, b, "vm1", kvm01, pool.Exclusive)
+	revoke(t, b, "vm1", kvm01)
+	if _, err := b.Resize(t.Context(), "vm1", 2*mib); err != nil {
+		t.Error(err)
+	}
+	list, err := b.List(t.Context())
+	if err != nil || len(list) != 1 || list[0].CreationID != v.CreationID {
+		t.Errorf("listed %+v, %v", list, err)
+	}
+	if props := r.volume(t, "vm1").Props; len(props) > 0 {
+		t.Errorf("left %v", props)
+	}
+	must(t, b.Delete(t.Context(), "vm1", v.CreationID))
+	if left := r.Definitions(); len(left) > 0 {
+		t.Errorf("left %+v", left)
 	}
 }

@@ -34,6 +34,10 @@ const (
 	// maxNote is how many characters volbridge writes into one property.
 	maxNote = 1024
 
+	// byHand begins what stands for the CreationID of a volume that an administrator
+	// made: the definition's UUID follows. It is never written down.
+	byHand = "rd:"
+
 	exactSize = "DrbdOptions/ExactSize"
 	deleting  = "DELETE"
 )
@@ -141,6 +145,15 @@ func (b *backend) measured(ctx context.Context, v volume) (volume, error) {
 	return v, err
 }
 
+// creation tells the volume from every other of its name, of which DRBD's identity
+// of a device says nothing.
+func (v volume) creation() string {
+	if id := v.notes[creationNote]; id != "" || v.def.Uuid == "" {
+		return id
+	}
+	return byHand + v.def.Uuid
+}
+
 // created is the zero time for a volume that volbridge did not make.
 func (v volume) created() time.Time {
 	text, _, _ := strings.Cut(v.notes[createdNote], " ")
@@ -157,7 +170,7 @@ func (b *backend) public(v volume) pool.Volume {
 		return pool.Volume{}
 	}
 	return pool.Volume{Pool: b.name, Name: v.name, Identity: identityOf(v.def), SizeBytes: v.bytes,
-		CreationID: v.notes[creationNote], Created: v.created()}
+		CreationID: v.creation(), Created: v.created()}
 }
 
 // connection says how a host reaches the volume. What was made for a grant goes
