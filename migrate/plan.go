@@ -40,8 +40,8 @@ type DiskPlan struct {
 	SourcePath  string `json:"source_path,omitempty"` // as the guest's definition names it
 	// SourceIdentity is set where the source volume is to be removed.
 	SourceIdentity string `json:"source_identity,omitempty"`
-	// SourceCreation is that volume's CreationID, where volbridge made it: of some
-	// storage the identity is no more than the name.
+	// SourceCreation is that volume's CreationID: of some storage the identity is no
+	// more than the name.
 	SourceCreation string `json:"source_creation,omitempty"`
 	// Stored: the stored definition has the disk on the same source as the
 	// running one, and so is to follow it.

@@ -76,11 +76,13 @@ type Owner struct {
 
 // Volume is what a backend knows of one volume.
 type Volume struct {
-	Pool       string
-	Name       string            // as people and metadata name it, unique in the pool
-	Identity   blockdev.Identity // what the device says of itself once attached
-	SizeBytes  int64             // as large as the device will be
-	CreationID string            // what CreateRequest.CreationID was; empty if the backend did not create it for us
+	Pool      string
+	Name      string            // as people and metadata name it, unique in the pool
+	Identity  blockdev.Identity // what the device says of itself once attached
+	SizeBytes int64             // as large as the device will be
+	// CreationID is what CreateRequest.CreationID was; of a volume that the backend
+	// did not create for us empty, or what tells it from others of its name.
+	CreationID string
 	Created    time.Time
 }
 

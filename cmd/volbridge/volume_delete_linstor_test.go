@@ -196,3 +196,26 @@ func TestDeleteOnlyTheDefinitionThatWasShown(t *testing.T) {
 	}
 	ta.must(t, "volume", "delete", "drbd/web", "--yes")
 }
+
+// What an import writes over is the definition that it looked at first.
+func TestImportKnowsADefinitionOfTheSameName(t *testing.T) {
+	ta, c := clusterApp(t)
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(c.AddVolume("vms", "vb-web", 1024, "store1"))
+	s, err := ta.open()
+	check(err)
+	b, err := s.backend(volumeRef{"drbd", "web"})
+	check(err)
+	seen, err := b.Lookup(t.Context(), "web")
+	check(err)
+	check(unchanged(t.Context(), b, seen))
+	check(errors.Join(c.RemoveVolume("vb-web"), c.AddVolume("vms", "vb-web", 1024, "store1")))
+	if err := unchanged(t.Context(), b, seen); err == nil || !strings.Contains(err.Error(), "made anew") {
+		t.Errorf("%v", err)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/urfave/cli/v2"
 
@@ -82,7 +83,8 @@ func (a *app) volumeImport(ctx context.Context, ref volumeRef, o imageOptions, o
 	}
 	result := importJSON{volumeJSON: toVolumeJSON(v, nil), Image: o.json(source, 0)}
 	if !o.DryRun {
-		job := deploy.Job{Source: source, Pool: ref.Pool, Volume: ref.Volume, Identity: v.Identity, Overwrite: overwrite, Compare: o.Compare}
+		job := deploy.Job{Source: source, Pool: ref.Pool, Volume: ref.Volume, Identity: v.Identity, Overwrite: overwrite, Compare: o.Compare,
+			Meant: func(ctx context.Context) error { return unchanged(ctx, b, v) }}
 		took, err := a.deploying(ctx, ref, source, func(d *deploy.Deployer) error { return d.Import(ctx, job) })
 		if err != nil {
 			return err
@@ -97,6 +99,18 @@ func (a *app) volumeImport(ctx context.Context, ref volumeRef, o imageOptions, o
 	}
 	if a.json() {
 		return a.printJSON(result)
+	}
+	return nil
+}
+
+// unchanged refuses a volume that was made anew since somebody looked at it.
+func unchanged(ctx context.Context, b pool.Backend, seen pool.Volume) error {
+	now, err := b.Lookup(ctx, seen.Name)
+	if err != nil {
+		return err
+	}
+	if now.CreationID != seen.CreationID {
+		return errors.New("it was deleted and made anew by somebody else just now: look at it, and repeat the command")
 	}
 	return nil
 }

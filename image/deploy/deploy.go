@@ -68,6 +68,10 @@ type Job struct {
 	// Identity is that of the volume which is meant; empty: whichever has the
 	// name when it is borrowed.
 	Identity blockdev.Identity
+	// Meant is asked once nobody else can have the volume or delete it: of some
+	// storage the identity is no more than the name. Its error says why the volume
+	// is another one than that which is meant; nil for nobody.
+	Meant func(ctx context.Context) error
 	// Overwrite allows that the volume holds data.
 	Overwrite bool
 	// Compare reads everything back.
@@ -193,6 +197,11 @@ func (w *work) write(ctx context.Context, create func(context.Context) error) er
 	if w.job.Identity != "" && device.Identity != w.job.Identity {
 		return fmt.Errorf("volume %s was made anew by somebody else just now: it is %s, and %s was meant; nothing was written",
 			w.job.volume(), device.Identity, w.job.Identity)
+	}
+	if w.job.Meant != nil {
+		if err := w.job.Meant(ctx); err != nil {
+			return fmt.Errorf("volume %s: %w; nothing was written", w.job.volume(), err)
+		}
 	}
 	if err := w.copy(ctx, device); err != nil {
 		return fmt.Errorf("volume %s: %w", w.job.volume(), err)

@@ -318,6 +318,17 @@ func TestVolumeOfTheSameName(t *testing.T) {
 			j.Identity, j.Overwrite = w.made, true
 			return w.deployer().Import(t.Context(), j)
 		},
+		"import, of a volume whose identity is its name": func(w *world, j Job) error {
+			w.volume, w.lent = "theirs", w.made
+			j.Identity, j.Overwrite = w.made, true
+			j.Meant = func(context.Context) error {
+				if !w.borrowed {
+					t.Error("asked while anybody could still have it")
+				}
+				return errors.New("made anew")
+			}
+			return w.deployer().Import(t.Context(), j)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 'x')
