@@ -51,7 +51,7 @@ func (m *Mover) undoStep(ctx context.Context, rec *record, s state.Step) error {
 		if err := json.Unmarshal(s.Args, &a); err != nil {
 			return fmt.Errorf("read step %d: %w", s.N, err)
 		}
-		if err := m.unnamed(ctx, rec.d, a); err != nil {
+		if err := m.unnamed(ctx, rec, a); err != nil {
 			return err
 		}
 		return m.deleteCreated(ctx, a)
@@ -86,24 +86,29 @@ func (m *Mover) deleteCreated(ctx context.Context, a createArgs) error {
 }
 
 // unnamed refuses to delete a volume that a domain names by now: it holds that
-// domain's disk. A destination that does not answer counts only after a
+// domain's disk, and nobody holds it while that domain is shut off. A daemon that
+// recovery could not connect to says nothing of its domains. One that was
+// connected and does not answer any more counts on the destination only after a
 // peer-to-peer migration, which can arrive without this process.
-func (m *Mover) unnamed(ctx context.Context, d detail, a createArgs) error {
-	path := ""
-	for _, c := range d.Plan.Copies() {
-		if c.Pool == a.Pool && c.Volume == a.Volume {
-			path = c.Path
-		}
+func (m *Mover) unnamed(ctx context.Context, rec *record, a createArgs) error {
+	path, err := m.pathOf(ctx, rec.d.Plan, a)
+	if err != nil {
+		return fmt.Errorf("whether a domain uses volume %s/%s is not known: %w", a.Pool, a.Volume, err)
 	}
 	if path == "" {
-		return nil // the plan has no path before libvirt is told any
+		return nil
 	}
-	for _, h := range []Hypervisor{m.Source, m.Dest} {
-		if h == nil {
-			continue
+	for _, h := range []struct {
+		Hypervisor
+		uri    string
+		counts bool
+	}{{m.Source, rec.d.Plan.Source, true}, {m.Dest, rec.d.Plan.Destination, rec.d.PeerToPeer}} {
+		if h.Hypervisor == nil {
+			return fmt.Errorf("whether a domain uses volume %s/%s is not known: %s does not answer; once it does, run `volbridge recover` again, or, if it never will, close the record and keep the volume with `volbridge recover --abandon %d`",
+				a.Pool, a.Volume, h.uri, rec.id)
 		}
 		users, err := h.UsersOf(ctx, path)
-		if err != nil && (h == m.Source || d.PeerToPeer) {
+		if err != nil && h.counts {
 			return fmt.Errorf("whether a domain uses volume %s/%s is not known: %w", a.Pool, a.Volume, err)
 		}
 		if len(users) > 0 {
@@ -112,4 +117,28 @@ func (m *Mover) unnamed(ctx context.Context, d detail, a createArgs) error {
 		}
 	}
 	return nil
+}
+
+// pathOf is the path of a volume that this migration made, "" if there is none.
+// The record has it only once libvirt is about to be told: before, the pool is
+// asked.
+func (m *Mover) pathOf(ctx context.Context, p Plan, a createArgs) (string, error) {
+	for _, c := range p.Copies() {
+		if c.Pool == a.Pool && c.Volume == a.Volume && c.Path != "" {
+			return c.Path, nil
+		}
+	}
+	b, err := m.Pools(a.Pool)
+	if err != nil {
+		return "", err
+	}
+	v, err := b.Lookup(ctx, a.Volume)
+	if errors.Is(err, pool.ErrNotFound) || err == nil && v.CreationID != a.CreationID {
+		return "", nil // it may be somebody else's by now, and deleting it says so
+	}
+	if err != nil {
+		return "", err
+	}
+	c, err := b.Connection(ctx, a.Volume, m.Host)
+	return c.Path, err
 }
