@@ -7,9 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/volbridge/volbridge/internal/lazyregexp"
 	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/pool/flasharray"
 )
 
 func hostOf(address string) string {
@@ -118,21 +121,69 @@ func (e *Env) holders(pattern string) (list []mapped) {
 	return list
 }
 
-func checkMultipath(_ context.Context, e *Env) (out []Finding) {
+// checkMultipath looks at volumes only: a map over another vendor's NVMe disk is
+// this host's affair, and may be what it runs from.
+func checkMultipath(ctx context.Context, e *Env) (out []Finding) {
+	if !e.needs("flasharray") {
+		return nil
+	}
+	attached := e.attachedDisks(ctx)
+	var seen []string
 	for _, m := range e.holders("nvme*") {
-		if !strings.HasPrefix(m.uuid, "mpath-") {
+		wwid, ok := strings.CutPrefix(m.uuid, "mpath-")
+		switch {
+		case !ok || slices.Contains(seen, m.dm): // of several paths
 			continue
+		case !e.ofFlashArray(m.disk) && !slices.Contains(attached, m.disk):
+			continue
+		case e.nvmeMultipathOff():
+			return skip("see nvme-multipath: dm-multipath joins what the kernel does not")
 		}
-		const file = "/etc/multipath/conf.d/volbridge.conf"
-		out = append(out, Finding{Level: Fail, Seen: fmt.Sprintf("dm-multipath holds %s as %s: the kernel joins the paths of NVMe itself, and QEMU would be refused the device", m.disk, m.name),
-			Remedy: "take NVMe from it",
-			Commands: []string{
-				`mkdir -p /etc/multipath/conf.d && printf 'blacklist {\n\tdevnode "^nvme"\n}\n' >` + file,
-				"multipathd reconfigure",
-				"multipath -f " + quote(m.name),
-			}})
+		seen = append(seen, m.dm)
+		out = append(out, inMultipath(m, wwid))
 	}
 	return out
+}
+
+// ofFlashArray says whether the NGUID of a disk in /sys/block is one of Pure's.
+func (e *Env) ofFlashArray(disk string) bool {
+	_, err := flasharray.ParseNGUID(strings.ReplaceAll(e.read("/sys/block/"+disk+"/nguid"), "-", ""))
+	return err == nil
+}
+
+// attachedDisks are the names in /sys/block of what is recorded as attached.
+func (e *Env) attachedDisks(ctx context.Context) (disks []string) {
+	all, _ := e.attachments(ctx)
+	for _, a := range all {
+		if real, err := filepath.EvalSymlinks(e.Path(a.Path)); a.Path != "" && err == nil {
+			disks = append(disks, filepath.Base(real))
+		}
+	}
+	return disks
+}
+
+// plainWWID is what the kernel makes of a namespace's ids: "eui." or "uuid." and
+// digits.
+var plainWWID = lazyregexp.New(`^[0-9A-Za-z.-]+$`)
+
+// inMultipath has the map's own name on the blacklist, in a file of its own, so
+// that no earlier one is overwritten. multipathd takes a wwid there for an
+// extended regular expression that may match anywhere in the name.
+func inMultipath(m mapped, wwid string) Finding {
+	f := Finding{Level: Fail,
+		Seen:   fmt.Sprintf("dm-multipath holds %s as %s: the kernel joins the paths of NVMe itself, and QEMU would be refused the device", m.disk, m.name),
+		Remedy: "take this volume from it, unless it is a disk of this host itself"}
+	if !plainWWID.MatchString(wwid) {
+		f.Remedy += ": blacklist its wwid in /etc/multipath.conf"
+		return f
+	}
+	file := "/etc/multipath/conf.d/volbridge-" + wwid + ".conf"
+	f.Commands = []string{
+		fmt.Sprintf(`mkdir -p /etc/multipath/conf.d && printf 'blacklist {\n\twwid "^%s$"\n}\n' >%s`, strings.ReplaceAll(wwid, ".", "[.]"), file),
+		"multipathd reconfigure",
+		"multipath -f " + quote(m.name),
+	}
+	return f
 }
 
 func checkLVM(ctx context.Context, e *Env) (out []Finding) {

@@ -70,7 +70,7 @@ func All() []Check {
 		{"clock-sync", "this host's clock is kept right", checkClockSync},
 		{"udev", "udev runs and has the rule of volbridge", checkUdev},
 		{"udev-links", "each attached volume is at its path", checkLinks},
-		{"multipath", "dm-multipath leaves NVMe alone", checkMultipath},
+		{"multipath", "dm-multipath leaves the volumes alone", checkMultipath},
 		{"lvm", "LVM of this host leaves the guests' disks alone", checkLVM},
 		{"leftovers", "nothing is left that 'volbridge recover' returns", checkLeftovers},
 		{"recover-timer", "'volbridge recover' is run by itself", checkTimer},

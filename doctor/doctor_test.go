@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/volbridge/volbridge/internal/config"
+	"github.com/volbridge/volbridge/internal/state"
 	"github.com/volbridge/volbridge/pool/drivers"
 )
 
@@ -189,6 +190,79 @@ func TestModules(t *testing.T) {
 		got := checkModules(t.Context(), &Env{System: newFakeHost(t, c.files), Config: configured(t, c.pools)})
 		judge(t, name, got, c.says, c.command)
 	}
+}
+
+const arrayPool = "[pool.a]\ntype = \"flasharray\"\naddress = \"array1\"\napi_token = \"00000000-1111-2222-3333-444444444444\"\n"
+
+// TestMultipath: only volumes are taken from dm-multipath, each by its own name;
+// another vendor's disk may be what this host runs from.
+func TestMultipath(t *testing.T) {
+	const (
+		nguid, other     = "009714b5-cb91-634c-24a9-37470002b2c8", "0025385b-7150-1d05-0025-385b71501d05"
+		wwid             = "eui.009714b5cb91634c24a937470002b2c8"
+		sys              = "/sys/block/"
+		multipath        = "/sys/module/nvme_core/parameters/multipath"
+		blacklists, says = "printf 'blacklist {\\n\\twwid \"^%s$\"\\n}\\n' >", "dm-multipath holds nvme9n1 as mpatha"
+	)
+	held := func(nguid, wwid string) map[string]string {
+		return map[string]string{
+			sys + "nvme9n1/nguid": nguid + "\n", sys + "nvme9n1/holders/dm-9/x": "", "/dev/nvme9n1": "", "/dev/state.db": "",
+			sys + "dm-9/dm/name": "mpatha\n", sys + "dm-9/dm/uuid": "mpath-" + wwid + "\n",
+		}
+	}
+	with := func(files map[string]string, path, text string) map[string]string {
+		files[path] = text
+		return files
+	}
+	file := func(wwid string) string { return "/etc/multipath/conf.d/volbridge-" + wwid + ".conf" }
+	const uuid = "uuid.11111111-2222-3333-4444-555555555555"
+	for name, c := range map[string]struct {
+		pools         string
+		files         map[string]string
+		attached      []state.Attachment
+		says, command string // "": nothing is found, there is none
+	}{
+		"a volume":             {arrayPool, held(nguid, wwid), nil, says, fmt.Sprintf(blacklists, "eui[.]009714b5cb91634c24a937470002b2c8") + file(wwid)},
+		"a volume with a UUID": {arrayPool, held(nguid, uuid), nil, says, fmt.Sprintf(blacklists, "uuid[.]11111111-2222-3333-4444-555555555555") + file(uuid)},
+		"by a partition": {arrayPool, map[string]string{sys + "nvme9n1/nguid": nguid, sys + "nvme9n1/nvme9n1p1/holders/dm-9/x": "",
+			sys + "dm-9/dm/name": "mpatha", sys + "dm-9/dm/uuid": "mpath-" + wwid}, nil, says, ""},
+		"two paths of one": {arrayPool, with(with(held(nguid, wwid), sys+"nvme8n1/nguid", nguid), sys+"nvme8n1/holders/dm-9/x", ""), nil, "as mpatha", ""},
+		"attached, of another make": {arrayPool, held(other, "eui.0025385b71501d050025385b71501d05"),
+			[]state.Attachment{{Pool: "a", Volume: "v", Phase: state.Held, Path: "/dev/nvme9n1"}}, says, ""},
+		"an odd name":             {arrayPool, held(nguid, `x" } defaults { find_multipaths "yes`), nil, says, "-"},
+		"another vendor's":        {arrayPool, held(other, "eui.0025385b71501d050025385b71501d05"), nil, "", ""},
+		"no NGUID":                {arrayPool, held("00000000-0000-0000-0000-000000000000", "nvme.144d-53"), nil, "", ""},
+		"no map of dm-multipath":  {arrayPool, with(held(nguid, wwid), sys+"dm-9/dm/uuid", "LVM-abc"), nil, "", ""},
+		"no pool on a FlashArray": {linstorPool, held(nguid, wwid), nil, "", ""},
+		"the kernel does not":     {arrayPool, with(held(nguid, wwid), multipath, "N\n"), nil, "see nvme-multipath", "-"},
+		"another's, nor does the kernel": {arrayPool, with(held(other, "eui.0025385b71501d050025385b71501d05"), multipath, "N\n"),
+			nil, "", ""},
+	} {
+		h := newFakeHost(t, c.files)
+		e := &Env{System: h, Config: configured(t, c.pools), Attachments: func(context.Context) ([]state.Attachment, error) { return c.attached, nil }}
+		if c.attached != nil {
+			e.Config.StateDir = "/dev" // which is there
+			_, _ = once(t.Context(), e, "state", askTime, func(context.Context) ([]Finding, error) { return nil, nil })
+		}
+		got := checkMultipath(t.Context(), e)
+		judge(t, name, got, c.says, "")
+		switch commands := flat(got); {
+		case c.command == "-" && commands != "":
+			t.Errorf("%s: there are commands: %s", name, commands)
+		case c.command != "" && c.command != "-" && !strings.Contains(commands, c.command):
+			t.Errorf("%s: %s\nwant %s", name, commands, c.command)
+		case strings.Contains(commands, "devnode"):
+			t.Errorf("%s: NVMe disks of the host would be taken away: %s", name, commands)
+		}
+	}
+}
+
+func flat(findings []Finding) string {
+	var commands []string
+	for _, f := range findings {
+		commands = append(commands, f.Commands...)
+	}
+	return strings.Join(commands, "\n")
 }
 
 func TestGroupOf(t *testing.T) {

@@ -71,8 +71,12 @@ func (e *Env) listed(release, list, name string) bool {
 	return false
 }
 
+func (e *Env) nvmeMultipathOff() bool {
+	return e.read("/sys/module/nvme_core/parameters/multipath") == "N"
+}
+
 func checkNVMeMultipath(_ context.Context, e *Env) []Finding {
-	if !e.needs("flasharray") || e.read("/sys/module/nvme_core/parameters/multipath") != "N" {
+	if !e.needs("flasharray") || !e.nvmeMultipathOff() {
 		return nil
 	}
 	const file = "/etc/modprobe.d/volbridge-nvme.conf"

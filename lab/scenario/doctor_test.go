@@ -67,7 +67,7 @@ esac`,
 	"modprobe":        `mkdir -p ` + nvmesim.SysRoot + `/module/"$1"`,
 	"apt-get":         `[ "$*" = "install -y qemu-utils" ] && mv /usr/bin/qemu-img.away /usr/bin/qemu-img`,
 	"udevadm":         `exit 0`,
-	"multipathd":      `grep -q 'devnode "^nvme"' /etc/multipath/conf.d/volbridge.conf`,
+	"multipathd":      `grep -qF 'wwid "^eui[.]009714b5cb91634c24a937470002b2c8$"' /etc/multipath/conf.d/volbridge-eui.009714b5cb91634c24a937470002b2c8.conf`,
 	"multipath":       `[ "$*" = "-f mpatha" ] && rm -r ` + nvmesim.SysRoot + `/block/nvme9n1`,
 	"vgchange":        `[ "$*" = "-an guest-vg" ] && rm -r ` + nvmesim.SysRoot + `/block/loop*/holders`,
 }
@@ -337,7 +337,7 @@ func (c *clinic) systemFaults() []fault {
 		{name: "udev does not run", plant: "rm /run/udev/control", id: "udev", exit: unfitExit, says: "udev does not run"},
 		{name: "the udev rule is masked", plant: "mkdir -p /etc/udev/rules.d; ln -s /dev/null /etc/udev/rules.d/60-volbridge.rules", id: "udev", exit: unfitExit, says: "switches"},
 		{name: "recovery is not switched on", plant: "rm /run/units/timer", id: "recover-timer", exit: warnedExit, says: "volbridge-recover.timer"},
-		{name: "dm-multipath holds NVMe", plant: "cd " + sys + "; mv block block.away; mkdir -p block/nvme9n1/holders/dm-9 block/dm-9/dm; echo mpatha >block/dm-9/dm/name; echo mpath-eui.00 >block/dm-9/dm/uuid",
+		{name: "dm-multipath holds NVMe", plant: "cd " + sys + "; mv block block.away; mkdir -p block/nvme9n1/holders/dm-9 block/dm-9/dm; echo mpatha >block/dm-9/dm/name; echo mpath-eui.009714b5cb91634c24a937470002b2c8 >block/dm-9/dm/uuid; echo 009714b5-cb91-634c-24a9-37470002b2c8 >block/nvme9n1/nguid",
 			id: "multipath", exit: unfitExit, says: "mpatha", after: "cd " + sys + "; rm -r block; mv block.away block"},
 	}
 }
