@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/volbridge/volbridge/bridge"
 	"github.com/volbridge/volbridge/internal/config"
 	"github.com/volbridge/volbridge/internal/state"
+	"github.com/volbridge/volbridge/pool"
 )
 
 func poolRemoveCommand(a *app) *cli.Command {
@@ -31,7 +33,9 @@ one that names neither is not protected any more: where its device is there
 
 Refused while this host has records of the pool's volumes: guests that run on
 them, arrivals, migrations and copies that did not end. 'volbridge recover' closes
-those that are dead.
+those that are dead. Refused too while the pool says that it holds a volume for
+this host, for nothing would return that any more; of a pool that does not answer
+this is not known, and it is removed with a warning.
 
 Example:
   volbridge pool remove flash --dry-run`,
@@ -63,6 +67,9 @@ func (a *app) poolRemove(ctx context.Context, name string, dryRun bool) error {
 		return fmt.Errorf("pool %s is not in %s: %w", name, s.config.Path, bridge.ErrNoPool)
 	}
 	if err := s.unused(ctx, name); err != nil {
+		return err
+	}
+	if err := s.nothingHeld(ctx, name); err != nil {
 		return err
 	}
 	secret, err := s.ownSecret(p)
@@ -127,6 +134,62 @@ func (s *session) unused(ctx context.Context, name string) (err error) {
 	}
 	return withHint(withCode(exitRefused, fmt.Errorf("pool %s was not removed, because this host uses it: %s", name, strings.Join(uses, "; "))),
 		"stop or migrate those guests; what is dead 'volbridge recover' takes back")
+}
+
+// heldTime bounds the question what a pool holds for this host.
+const heldTime = 30 * time.Second
+
+// nothingHeld refuses a pool that holds a volume for this host. The records need
+// not say so: they may have been lost, and recovery finds what is left only in
+// the pools that are configured. A pool that does not answer may be gone for good.
+func (s *session) nothingHeld(ctx context.Context, name string) error {
+	held, unknown := s.heldHere(ctx, name)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if len(held) > 0 {
+		var what, revoke []string
+		for _, h := range held {
+			ref := volumeRef{name, h.Volume}
+			what = append(what, fmt.Sprintf("volume %s for %s", ref, h.Holder.Owner.Text()))
+			revoke = append(revoke, fmt.Sprintf("'volbridge volume revoke %s --host %s'", ref, h.Holder.Host.ID))
+		}
+		return withHint(withCode(exitRefused, fmt.Errorf("pool %s was not removed, because it holds for this host: %s", name, strings.Join(what, "; "))),
+			"'volbridge recover' returns what no guest uses; what it leaves because it is of another boot, and of no clone of this host, is returned with %s",
+			strings.Join(slices.Compact(revoke), " and "))
+	}
+	if unknown != nil {
+		s.app.warn("whether this host holds a volume of pool %s is not known (%v); what it holds stays so, until 'volbridge volume revoke' on a host that has the pool", name, unknown)
+	}
+	return nil
+}
+
+// heldHere lists what a pool holds for this host, of whatever boot.
+func (s *session) heldHere(ctx context.Context, name string) (held []pool.Held, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, heldTime, fmt.Errorf("no answer within %s", heldTime))
+	defer cancel()
+	self, err := s.host()
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.pools.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if l, ok := b.(pool.HeldLister); ok {
+		return l.HeldBy(ctx, self.ID)
+	}
+	volumes, err := b.List(ctx)
+	for _, v := range volumes {
+		holders, of := b.Holders(ctx, v.Name)
+		err = errors.Join(err, of)
+		for _, h := range holders {
+			if h.Host.ID == self.ID {
+				held = append(held, pool.Held{Volume: v.Name, Holder: h})
+			}
+		}
+	}
+	return held, err
 }
 
 // usesOf says for people which records of this host speak of a pool.
