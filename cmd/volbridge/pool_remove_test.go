@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/volbridge/volbridge/bridge"
-	"github.com/volbridge/volbridge/internal/config"
 	"github.com/volbridge/volbridge/internal/state"
 	"github.com/volbridge/volbridge/pool"
 )
@@ -19,24 +18,13 @@ func TestPoolRemoveAsksTheArray(t *testing.T) {
 	a, settings := startArray(t)
 	ta := arrayApp(t, a.URL, settings+"create_host = true\n")
 	ta.must(t, "volume", "create", "flash/web", "--size", "1MiB")
-	c, err := config.Load(os.Getenv("VOLBRIDGE_CONFIG"), ta.drivers)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := c.OpenPools(bridge.ErrNoPool, nil).Open("flash")
-	if err != nil {
-		t.Fatal(err)
-	}
 	boot, err := state.BootID("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
 	self := pool.Host{Name: "kvm01", ID: "id1", NQN: "nqn.2014-08.org.nvmexpress:uuid:5b7e8b0a-3f2d-4a0e-9d6c-0123456789ab"}
-	if _, err := b.Grant(t.Context(), pool.GrantRequest{Volume: "web", Host: self, BootID: boot, Mode: pool.Exclusive,
-		Owner: pool.Owner{UUID: "5b7e8b0a-3f2d-4a0e-9d6c-0123456789ab", Name: "shop"}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.RemoveAll(c.StateDir), os.MkdirAll(c.StateDir, 0o700)); err != nil {
+	b := granted(t, ta, "flash", self, boot)
+	if err := os.RemoveAll(filepath.Join(filepath.Dir(os.Getenv("VOLBRIDGE_CONFIG")), "state")); err != nil {
 		t.Fatal(err)
 	}
 

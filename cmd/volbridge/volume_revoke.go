@@ -16,13 +16,18 @@ import (
 const volumeRevokeHelp = `Ends a host's access to a volume in the pool, without asking that host: fencing
 by hand. Nothing is changed on the host itself.
 
-It is right when that host certainly runs no guest on the volume and cannot say
-so itself: it is switched off for good, was installed anew, or lost its records.
-Look at the machine, not only at the network. A host that is alive returns what
-it holds with 'volbridge recover'.
+It is right when that host certainly runs no guest on the volume, can start none,
+and cannot return the volume itself: it is off, or cut from the storage; or it was
+installed anew or lost its records. Look at the machine, not only at the network.
+A host that is alive returns what it holds with 'volbridge recover'.
 
-When it is wrong, another host can start the domain while the guest still runs:
-two guests write one volume, and its data is lost.
+That no guest runs there now is not enough: while a host does not reach the
+array's management it may start from its own record what it ran last, if the
+device is still there (a host group). A boot ends that; a host that was cut from
+the storage stays so until it is booted.
+
+When it is wrong, another host can start the domain while the guest runs there, or
+is started there again: two guests write one volume, and its data is lost.
 
 NAME is the name under which 'volbridge volume info' shows the host, or its id.
 Asks on a terminal; elsewhere --yes must be given. What this host itself has
@@ -176,8 +181,9 @@ func (a *app) confirmRevoke(ref volumeRef, grants []pool.Holder, yes bool) error
 	case !a.inTerminal:
 		return withCode(exitRefused, fmt.Errorf("volume %s was not revoked: nobody can be asked here, so --yes must be given", ref))
 	}
-	fmt.Fprintf(a.err, "Volume %s is held by %s.\nIf a guest still runs there, two guests will write the volume, and its data is lost.\n"+
-		"Does that host certainly run no guest on it? Type yes: ", ref, holdersText(grants))
+	fmt.Fprintf(a.err, "Volume %s is held by %s.\n"+
+		"If a guest runs there, or is started there again, two guests will write the volume, and its data is lost.\n"+
+		"Does that host certainly run no guest on it, and can it start none (off, or cut from the storage)? Type yes: ", ref, holdersText(grants))
 	answer, err := bufio.NewReader(a.in).ReadString('\n')
 	if strings.TrimSpace(answer) == "yes" {
 		return nil
