@@ -19,8 +19,9 @@ import (
 // that ran here alone, and stopped here without leaving for another host, and
 // whose grant could not be returned since: no call that ends it was sent, for
 // one whose reply is lost may have ended it. The array still names this host as
-// the holder, so no other can have been granted the volume; the device is there
-// and is verified. Such a guest may start again. Everything else is refused.
+// the holder, so no other can have been granted the volume, unless a person has
+// fenced this host, who is asked to make sure that it can start nothing; the device
+// is there and is verified. Such a guest may start again. Everything else is refused.
 
 // homely are the reasons of libvirt for which a guest stops without running on
 // elsewhere. A saved guest is restored through the array like any other, so its

@@ -91,11 +91,12 @@ func Remedy(path string, err error) string {
 // for those that have none.
 func classify(path string, err error) (remedy string, kind error) {
 	var sq *sqlite.Error
+	var other *machineError
 	switch {
 	case errors.Is(err, ErrNewer):
 		return "install the newer volbridge on this host again", ErrNewer
-	case errors.Is(err, ErrOtherMachine):
-		return remedyMachine(path, err), ErrOtherMachine
+	case errors.As(err, &other):
+		return other.remedy(), ErrOtherMachine
 	case errors.Is(err, ErrCorrupt):
 		return remedyCorrupt(path), ErrCorrupt
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):

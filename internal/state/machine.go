@@ -73,12 +73,8 @@ func (e *machineError) Error() string {
 
 func (e *machineError) Unwrap() error { return ErrOtherMachine }
 
-func remedyMachine(path string, err error) string {
-	var other *machineError
-	if !errors.As(err, &other) {
-		return "see docs/operations.md"
-	}
+func (e *machineError) remedy() string {
 	return "if that machine may still run, this one is a copy of it: move the file away here, together with its -wal and -shm files; " +
 		"if that machine is off for good and this one has its place, or if it is the same one with a new mainboard or firmware: " +
-		"'volbridge recover --replaces " + other.there + "'"
+		"'volbridge recover --replaces " + e.there + "'"
 }
