@@ -57,6 +57,8 @@ type record struct {
 	j  Journal
 	id int64
 	d  detail
+	// dead: its command does not run any more, and recovery acts for it.
+	dead bool
 }
 
 func begin(ctx context.Context, j Journal, d detail, bootID string) (*record, error) {

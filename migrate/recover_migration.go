@@ -69,7 +69,7 @@ func (r *Recoverer) dead(ctx context.Context, f Finding, m state.Migration, d de
 		defer dst.Close()
 	}
 	mv := r.Mover(src, dst)
-	c := corpse{state: m.State, mv: mv, rec: &record{j: mv.Journal, id: m.ID, d: d}}
+	c := corpse{state: m.State, mv: mv, rec: &record{j: mv.Journal, id: m.ID, d: d, dead: true}}
 	told, err := c.told(ctx)
 	switch {
 	case err != nil:
@@ -124,6 +124,7 @@ func (r *Recoverer) judged(ctx context.Context, f Finding, c corpse) Finding {
 		// It may have arrived, and been started here again by its old definition
 		// since; the one over there names what would be deleted.
 		f.Seen = fmt.Sprintf("the guest runs on the source, but the destination does not answer: %v", c.dst.err)
+		f.Action = fmt.Sprintf("once it answers, run `volbridge recover` again; if it never will, close the record and keep the volumes with `volbridge recover --abandon %d`", c.rec.id)
 		return f
 	case place == AtSource:
 		f.Seen, f.Action = "its command died, and the guest stayed on the source", "delete the volumes that it made"

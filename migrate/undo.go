@@ -87,9 +87,10 @@ func (m *Mover) deleteCreated(ctx context.Context, a createArgs) error {
 
 // unnamed refuses to delete a volume that a domain names by now: it holds that
 // domain's disk, and nobody holds it while that domain is shut off. A daemon that
-// recovery could not connect to says nothing of its domains. One that was
-// connected and does not answer any more counts on the destination only after a
-// peer-to-peer migration, which can arrive without this process.
+// recovery could not connect to says nothing of its domains. While the command of
+// a direct migration lives, a destination that does not answer any more does not
+// count: nothing arrives there without this process, and nobody has had the time to
+// give the volume to another domain.
 func (m *Mover) unnamed(ctx context.Context, rec *record, a createArgs) error {
 	path, err := m.pathOf(ctx, rec.d.Plan, a)
 	if err != nil {
@@ -102,7 +103,7 @@ func (m *Mover) unnamed(ctx context.Context, rec *record, a createArgs) error {
 		Hypervisor
 		uri    string
 		counts bool
-	}{{m.Source, rec.d.Plan.Source, true}, {m.Dest, rec.d.Plan.Destination, rec.d.PeerToPeer}} {
+	}{{m.Source, rec.d.Plan.Source, true}, {m.Dest, rec.d.Plan.Destination, rec.d.PeerToPeer || rec.dead}} {
 		if h.Hypervisor == nil {
 			return fmt.Errorf("whether a domain uses volume %s/%s is not known: %s does not answer; once it does, run `volbridge recover` again, or, if it never will, close the record and keep the volume with `volbridge recover --abandon %d`",
 				a.Pool, a.Volume, h.uri, rec.id)
@@ -112,8 +113,8 @@ func (m *Mover) unnamed(ctx context.Context, rec *record, a createArgs) error {
 			return fmt.Errorf("whether a domain uses volume %s/%s is not known: %w", a.Pool, a.Volume, err)
 		}
 		if len(users) > 0 {
-			return fmt.Errorf("volume %s/%s is named by domain %s on %s, and stays: delete it with `volbridge volume delete` if it is not needed",
-				a.Pool, a.Volume, strings.Join(users, " and "), h.URI())
+			return fmt.Errorf("volume %s/%s is named by domain %s on %s, and stays: delete it with `volbridge volume delete` if it is not needed; if it is, close the record with `volbridge recover --abandon %d`",
+				a.Pool, a.Volume, strings.Join(users, " and "), h.URI(), rec.id)
 		}
 	}
 	return nil

@@ -49,6 +49,22 @@ func TestUndoAsksBothDaemons(t *testing.T) {
 	}
 }
 
+// Nor does one that was connected to and then breaks off: the time in which somebody
+// can have used the volume is as long as the command is dead.
+func TestUndoNeedsTheAnswers(t *testing.T) {
+	for _, host := range []string{"kvm01", "kvm02"} {
+		w := diedPreparing(t)
+		w.mute = host
+		if fs, err := w.recover(); err != nil || len(fs) != 1 || fs[0].Outcome != Unfinished || w.volumes["web1-vda"] == nil {
+			t.Errorf("%s: %+v, %v; volumes %s", host, fs, err, w)
+		}
+		w.mute = ""
+		if fs, err := w.recover(); err != nil || len(fs) != 1 || fs[0].Outcome != Recovered || w.volumes["web1-vda"] != nil {
+			t.Errorf("%s, answering again: %+v, %v; volumes %s", host, fs, err, w)
+		}
+	}
+}
+
 // The record has no path until all volumes are made; the pool has it.
 func TestUndoLeavesAVolumeThatIsUsedMeanwhile(t *testing.T) {
 	for _, host := range []string{"kvm01", "kvm02"} {

@@ -24,6 +24,7 @@ type world struct {
 	xml     map[string]string // host → definition
 	volumes map[string]*fakeVolume
 	silent  string // the URIs of the daemons that do not answer
+	mute    string // the host whose daemon does not say who uses a file
 	journal *fakeJournal
 	removed []string // image files that were removed
 	// slow makes a peer-to-peer migration whose client is lost stay under way
@@ -319,6 +320,9 @@ func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watc
 
 func (d *fakeDaemon) UsersOf(_ context.Context, path string) (users []string, err error) {
 	err = d.w.point(func() error {
+		if d.w.mute == d.name {
+			return errors.New("the connection broke")
+		}
 		if d.w.guest[d.name] != "" && strings.Contains(d.w.xml[d.name], "'"+path+"'") {
 			users = append(users, "web1")
 		}

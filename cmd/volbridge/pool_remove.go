@@ -155,7 +155,7 @@ func (s *session) nothingHeld(ctx context.Context, name string) error {
 			revoke = append(revoke, fmt.Sprintf("'volbridge volume revoke %s --host %s'", ref, h.Holder.Host.ID))
 		}
 		return withHint(withCode(exitRefused, fmt.Errorf("pool %s was not removed, because it holds for this host: %s", name, strings.Join(what, "; "))),
-			"'volbridge recover' returns what no guest uses; what it leaves because it is of another boot, and of no clone of this host, is returned with %s",
+			"'volbridge recover' returns what no guest uses; what it leaves because it is of another boot, and of no clone of this host, is returned with %s; where a guest has it through another name of the same storage, stop the guest first",
 			strings.Join(slices.Compact(revoke), " and "))
 	}
 	if unknown != nil {

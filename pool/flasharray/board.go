@@ -68,7 +68,7 @@ func (o board) Write(ctx context.Context, notes map[string]string, drop ...strin
 	err := o.array.putTags(ctx, o.volume.ID, tags...)
 	if errors.Is(err, rest.ErrLimit) {
 		return fmt.Errorf("the volume has no room for another tag: remove tags of others on array %s "+
-			"(volbridge needs one for each holder, and two more): %w", o.array.Array(), err)
+			"(volbridge needs one for each holder, and three more): %w", o.array.Array(), err)
 	}
 	if err != nil {
 		return stale(err)

@@ -89,7 +89,7 @@ func (b *backend) disconnect(ctx context.Context, r pool.RevokeRequest, v volume
 		switch {
 		case slices.ContainsFunc(stay, of) || slices.ContainsFunc(meant, stays):
 		case !slices.ContainsFunc(meant, sure) || b.sawKept(r.Host, host, v):
-			err = b.leaveUnsure(ctx, host, v)
+			err = b.leaveUnsure(ctx, r, v, host, slices.Concat(meant, stay))
 		default:
 			err = b.disconnectHost(ctx, r, v, host, meant, stay)
 		}
@@ -120,11 +120,18 @@ func (b *backend) disconnectHost(ctx context.Context, r pool.RevokeRequest, v vo
 	return err
 }
 
-// leaveUnsure says which connection stays because it may be somebody else's.
-func (b *backend) leaveUnsure(ctx context.Context, host string, v volume) error {
+// leaveUnsure says which connection stays because it may be somebody else's. Where
+// there is none, a host that another one fences may have another name by now.
+func (b *backend) leaveUnsure(ctx context.Context, r pool.RevokeRequest, v volume, host string, all []claims.Claim) error {
 	list, err := b.array.connections(ctx, way{host: host}, v)
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(list) == 0 {
+		if _, _, unknown := b.place.transport.initiator(r.Host); unknown != nil {
+			return b.noStranger(ctx, r.Host, host, v, all)
+		}
+		return nil
 	}
 	b.note(keptKey(v))
 	b.log.Warnf("host %s of array %s stays connected to volume %s: a grant ended in the middle, and whether somebody else made the connection before is not known; "+

@@ -96,6 +96,6 @@ func (b *backend) stranger(h pool.Host, was string, v volume, names, holders []s
 		whose = fmt.Sprintf(" (first see to it that this is not what host %s holds the volume by)", strings.Join(holders, ", "))
 	}
 	return fmt.Errorf("volume %s/%s is not connected to host %s of array %s, but still to host %s, and no grant says why: that may be host %s under another name; "+
-		"nothing was changed; %s%s, and repeat this; a host that was connected for another purpose can be connected again then",
+		"nothing was changed; see by its NQN ('purehost list') that it is no other host with a running guest, then %s%s, and repeat this; a host that was connected for another purpose can be connected again then",
 		b.name, v.name, was, b.array.Array(), strings.Join(names, ", "), h.Name, strings.Join(hints, ", "), whose)
 }

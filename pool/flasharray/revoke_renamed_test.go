@@ -9,6 +9,7 @@ import (
 
 	lab "github.com/volbridge/volbridge/lab/flasharray"
 	"github.com/volbridge/volbridge/pool"
+	"github.com/volbridge/volbridge/pool/claims"
 )
 
 // fencedBy is what `volume revoke` asks for: of the host it knows what the claim
@@ -126,6 +127,26 @@ func TestFencingBesideAConnectionThatNobodyExplains(t *testing.T) {
 	wantError(t, "fencing", fencedBy(t, there, kvm01), "host backup", "purevol disconnect --host backup vm1", "for another purpose", "connected again")
 	must(t, r.Disconnect("backup", "vm1"))
 	must(t, fencedBy(t, there, kvm01))
+}
+
+// Nor is a host fenced whose claim does not say for sure that its connection is its
+// own, once it has another name.
+func TestFencingAHostWithAnotherNameAndAnUnsureClaim(t *testing.T) {
+	r := newRig(t, lab.Options{})
+	here, there := r.open(t), later(r.elsewhere(t))
+	create(t, here, "vm1")
+	v, _ := r.Volume("vm1")
+	c := claims.Claim{Key: claims.NewKey(kvm01.ID, here.now()), Place: claims.Place{Name: "kvm01", Mark: unsure}, Holder: pool.Holder{
+		Host: kvm01, BootID: "boot-1", Owner: dom1, Mode: pool.Exclusive, Since: here.now()}}
+	putClaim(t, here, v.ID, c)
+	r.connect(t, "vm1", "kvm01")
+	r.RenameHost("kvm01", "kvm01-old")
+	wantError(t, "fencing", fencedBy(t, there, kvm01), "host kvm01-old", "nothing was changed", "'purehost list'")
+	must(t, r.Disconnect("kvm01-old", "vm1"))
+	must(t, fencedBy(t, there, kvm01))
+	if got := r.state(t); got != "vm1 1MiB mine" {
+		t.Errorf("fenced: %s", got)
+	}
 }
 
 // A host that gets the volume between the two looks at it is no stranger.
