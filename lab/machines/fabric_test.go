@@ -55,16 +55,16 @@ func (f *fabric) phase(what string) {
 	f.since = time.Now()
 }
 
-// within gives a step of a test its deadline.
-func (f *fabric) within(d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(f.t.Context(), d)
+// inTime gives a step of a test its deadline, which only ends what hangs.
+func (f *fabric) inTime() context.Context {
+	ctx, cancel := context.WithTimeout(f.t.Context(), 10*time.Minute)
 	f.t.Cleanup(cancel)
 	return ctx
 }
 
 func (f *fabric) sh(name, script string, args ...string) string {
 	f.t.Helper()
-	out, err := f.Node(name).Shell(f.within(3*time.Minute), script, args...)
+	out, err := f.Node(name).Shell(f.inTime(), script, args...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func (f *fabric) sh(name, script string, args ...string) string {
 
 func (f *fabric) target(orders ...nvmet.Order) {
 	f.t.Helper()
-	if err := f.Node("array").Target(f.within(time.Minute), f.array, orders...); err != nil {
+	if err := f.Node("array").Target(f.inTime(), f.array, orders...); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -94,7 +94,7 @@ func (f *fabric) volume(name string, seed int64) string {
 	if err := lab.WriteTickImage(f.t.Context(), local, "raw", imageBytes, seed); err != nil {
 		f.t.Fatal(err)
 	}
-	if err := f.Node("array").Copy(f.within(time.Minute), local, remote, 0o600); err != nil {
+	if err := f.Node("array").Copy(f.inTime(), local, remote, 0o600); err != nil {
 		f.t.Fatal(err)
 	}
 	device := f.sh("array", `modprobe loop; losetup --find --show --direct-io=on "$1"`, remote)
@@ -105,12 +105,12 @@ func link(nguid string) string { return "/dev/disk/by-id/nvme-eui." + nguid }
 
 func (f *fabric) appears(name, path string) {
 	f.t.Helper()
-	f.sh(name, `udevadm wait --timeout=60 "$1"`, path)
+	f.sh(name, `udevadm wait --timeout=300 "$1"`, path)
 }
 
 func (f *fabric) goes(name, path string) {
 	f.t.Helper()
-	f.sh(name, `udevadm wait --timeout=60 --removed "$1"`, path)
+	f.sh(name, `udevadm wait --timeout=300 --removed "$1"`, path)
 }
 
 // guest starts the tick guest and returns the log of its serial port.
@@ -130,7 +130,7 @@ func (f *fabric) guest(name, disk string) string {
 
 func (f *fabric) ticks(log string, n int) {
 	f.t.Helper()
-	if _, err := lab.WaitMore(f.within(2*time.Minute), log, n); err != nil {
+	if _, err := lab.WaitMore(f.inTime(), log, n); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -144,9 +144,9 @@ func (f *fabric) try(err error) {
 
 func (f *fabric) deaf(name string) {
 	f.t.Helper()
-	f.try(f.Node(name).MaskEvents(f.within(time.Minute)))
+	f.try(f.Node(name).MaskEvents(f.inTime()))
 }
-func (f *fabric) rescan(name string) { f.t.Helper(); f.try(f.Node(name).Rescan(f.within(time.Minute))) }
+func (f *fabric) rescan(name string) { f.t.Helper(); f.try(f.Node(name).Rescan(f.inTime())) }
 
 // hears undoes deaf: a controller that connects anew listens.
 func (f *fabric) hears(name string) {
@@ -181,5 +181,5 @@ func (f *fabric) kernelSays(name, what string, do func()) {
 	f.t.Helper()
 	cursor := f.sh(name, `journalctl --dmesg --lines=1 --show-cursor | sed -n 's/^-- cursor: //p' | tr -d '\n'`)
 	do()
-	f.sh(name, `timeout 90 journalctl --dmesg --follow --after-cursor="$1" | grep --quiet --max-count=1 "$2"`, cursor, what)
+	f.sh(name, `timeout 300 journalctl --dmesg --follow --after-cursor="$1" | grep --quiet --max-count=1 "$2"`, cursor, what)
 }

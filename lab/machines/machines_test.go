@@ -190,7 +190,7 @@ func (f *fabric) checkDisk(log, device string) {
 	f.t.Helper()
 	local := filepath.Join(f.t.TempDir(), "disk")
 	f.sh("array", `blockdev --flushbufs "$1"; dd if="$1" of=/root/disk bs=1M status=none`, device)
-	if err := f.Node("array").Fetch(f.within(time.Minute), "/root/disk", local); err != nil {
+	if err := f.Node("array").Fetch(f.inTime(), "/root/disk", local); err != nil {
 		f.t.Fatal(err)
 	}
 	count, err := lab.DiskTick(f.t.Context(), local, "raw")

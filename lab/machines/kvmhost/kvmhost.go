@@ -46,7 +46,7 @@ func (s Source) Package(below string) (string, error) {
 // runs only where a test asks for it: by its timer it would clean up what tests
 // want to find.
 func (s Source) Install(ctx context.Context, h *machines.Node, config string) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	deb, err := s.Package("")
 	if err != nil {

@@ -136,7 +136,7 @@ func (s *replicated) off(h *machines.Node) {
 	for _, h := range s.hosts() {
 		s.sh(h, `drbdadm primary "$1"; dd if="$2" of=/root/disk bs=1M iflag=direct status=none; drbdadm secondary "$1"`, s.r.Name, s.r.Path())
 		local := filepath.Join(s.TempDir(), "disk")
-		s.must(h.Fetch(s.within(time.Minute), "/root/disk", local))
+		s.must(h.Fetch(s.inTime(), "/root/disk", local))
 		count, err := lab.DiskTick(s.Context(), local, "raw")
 		s.must(err)
 		said, err := os.ReadFile(s.g.log)
@@ -196,7 +196,7 @@ func replicatedLife(s *replicated) {
 // operation of libvirt.
 func (s *replicated) saboteur(operation, script string) {
 	s.Helper()
-	s.must(s.b.WriteFile(s.within(time.Minute), "/etc/libvirt/hooks/qemu.d/90-saboteur",
+	s.must(s.b.WriteFile(s.inTime(), "/etc/libvirt/hooks/qemu.d/90-saboteur",
 		[]byte("#!/bin/sh\n[ \"$2\" = "+operation+" ] || exit 0\n"+script+"\n"), 0o755))
 }
 
@@ -273,7 +273,7 @@ func routes(verb string, other *machines.Node) string {
 // cleaned up after it: until then it answers nobody.
 func (s *site) ended(h *machines.Node, g *guest) {
 	s.Helper()
-	s.sh(h, `if pid=$(cat /run/libvirt/qemu/"$1".pid 2>/dev/null); then timeout 120 tail --pid="$pid" -f /dev/null; fi; virsh list`, g.name)
+	s.sh(h, `if pid=$(cat /run/libvirt/qemu/"$1".pid 2>/dev/null); then timeout 500 tail --pid="$pid" -f /dev/null; fi; virsh list`, g.name)
 }
 
 // destinationDies: its power goes while both are Primary. It boots while the
@@ -283,8 +283,8 @@ func destinationDies(s *replicated) {
 	s.on(s.a, "virsh", "start", s.g.name)
 	s.ticks(s.g)
 	move := s.begin(s.a, "virsh", "migrate", "--live", s.g.name, s.b.URI())
-	_ = s.b.Command(s.within(3*time.Minute), "sleep", "infinity").Run() // ends with the machine
-	s.must(s.b.Reset(s.within(5 * time.Minute)))
+	_ = s.b.Command(s.inTime(), "sleep", "infinity").Run() // ends with the machine
+	s.must(s.b.Reset(s.inTime()))
 	move.refused()
 	s.ticks(s.g)
 	s.Log(s.on(s.a, "volbridge", "recover"))

@@ -112,15 +112,15 @@ func portalCut(s *site) {
 	g := s.newGuest("vm3")
 	s.on(s.a, "virsh", "start", g.name)
 	s.ticks(g)
-	s.must(s.b.CutLink(s.within(time.Minute), 1))
+	s.must(s.b.CutLink(s.inTime(), 1))
 	s.on(s.a, "virsh", "migrate", "--live", "--persistent", g.name, s.b.URI())
 	s.ticks(g)
 	s.seenBy(s.flash, "vm3", s.b)
-	s.must(s.b.JoinLink(s.within(time.Minute), 1))
-	s.must(s.a.CutLink(s.within(time.Minute), 2))
+	s.must(s.b.JoinLink(s.inTime(), 1))
+	s.must(s.a.CutLink(s.inTime(), 2))
 	s.on(s.b, "virsh", "migrate", "--live", "--undefinesource", g.name, s.a.URI())
 	s.ticks(g)
-	s.must(s.a.JoinLink(s.within(time.Minute), 2))
+	s.must(s.a.JoinLink(s.inTime(), 2))
 	s.stop(s.a, g, s.flash, "vm3")
 	s.seenBy(s.flash, "vm3")
 	s.on(s.a, "virsh", "undefine", g.name)
@@ -143,7 +143,7 @@ func (s *site) reconnected(h *machines.Node) {
 // shows it.
 func deaf(s *site) {
 	for _, h := range s.hosts() {
-		s.must(h.MaskEvents(s.within(time.Minute)))
+		s.must(h.MaskEvents(s.inTime()))
 	}
 	g := s.newGuest("vm4")
 	s.on(s.a, "virsh", "start", g.name)
@@ -195,13 +195,13 @@ func swapped(s *site) {
 	// At the start the host knows the volume already, and is not told.
 	s.connect(s.a)
 	s.must(s.flash.Connect("kvm01", "vm6"))
-	s.sh(s.a, `udevadm wait --timeout=60 "$1"`, device(s.flash, "vm6"))
-	s.must(s.a.MaskEvents(s.within(time.Minute)))
+	s.sh(s.a, `udevadm wait --timeout=300 "$1"`, device(s.flash, "vm6"))
+	s.must(s.a.MaskEvents(s.inTime()))
 	s.must(s.flash.Swap(hostNQN("kvm01"), was, is))
 	s.refused(s.a, []string{"flash/vm6", "kvm01", is.NGUID, was.NGUID}, "virsh", "start", g.name)
 	s.must(s.flash.Swap(hostNQN("kvm01"), was, was))
 	s.must(s.flash.Disconnect("kvm01", "vm6"))
-	s.sh(s.a, `for c in /sys/class/nvme/nvme*; do echo 1 >"$c/rescan_controller"; done; udevadm wait --timeout=60 --removed "$1"`, device(s.flash, "vm6"))
+	s.sh(s.a, `for c in /sys/class/nvme/nvme*; do echo 1 >"$c/rescan_controller"; done; udevadm wait --timeout=300 --removed "$1"`, device(s.flash, "vm6"))
 	s.phase("refused at the start")
 
 	// On the way to another host.
@@ -209,8 +209,8 @@ func swapped(s *site) {
 	s.on(s.a, "virsh", "start", g.name)
 	s.ticks(g)
 	s.must(s.flash.Connect("kvm02", "vm6"))
-	s.sh(s.b, `udevadm wait --timeout=60 "$1"`, device(s.flash, "vm6"))
-	s.must(s.b.MaskEvents(s.within(time.Minute)))
+	s.sh(s.b, `udevadm wait --timeout=300 "$1"`, device(s.flash, "vm6"))
+	s.must(s.b.MaskEvents(s.inTime()))
 	s.must(s.flash.Swap(hostNQN("kvm02"), was, is))
 	s.refused(s.a, []string{"flash/vm6", "kvm02", is.NGUID, was.NGUID}, "volbridge", "migrate", g.name, s.b.URI())
 	// By now the host has looked again, and its kernel shows no such namespace.
@@ -218,7 +218,7 @@ func swapped(s *site) {
 	s.ticks(g)
 	s.must(s.flash.Swap(hostNQN("kvm02"), was, was))
 	s.must(s.flash.Disconnect("kvm02", "vm6"))
-	s.sh(s.b, `for c in /sys/class/nvme/nvme*; do echo 1 >"$c/rescan_controller"; done; udevadm wait --timeout=60 --removed "$1"`, device(s.flash, "vm6"))
+	s.sh(s.b, `for c in /sys/class/nvme/nvme*; do echo 1 >"$c/rescan_controller"; done; udevadm wait --timeout=300 --removed "$1"`, device(s.flash, "vm6"))
 	s.stop(s.a, g, s.flash, "vm6")
 	s.on(s.a, "virsh", "undefine", g.name)
 	if after := sum(); after != before {
@@ -231,11 +231,11 @@ func swapped(s *site) {
 // host that is its own target.
 func transport(s *site) {
 	binary := filepath.Join(s.TempDir(), "blockdev.test")
-	build := exec.CommandContext(s.within(5*time.Minute), "go", "test", "-c", "-tags", "machines", "-o", binary, "../../../blockdev")
+	build := exec.CommandContext(s.inTime(), "go", "test", "-c", "-tags", "machines", "-o", binary, "../../../blockdev")
 	if out, err := build.CombinedOutput(); err != nil {
 		s.Fatalf("%v\n%s", err, out)
 	}
-	s.must(s.b.Copy(s.within(time.Minute), binary, "/root/blockdev.test", 0o755))
+	s.must(s.b.Copy(s.inTime(), binary, "/root/blockdev.test", 0o755))
 	const rule = "/usr/lib/udev/rules.d/60-volbridge.rules"
 	s.sh(s.b, `nvme disconnect-all; mv "$1" /root/; udevadm control --reload`, rule)
 	out := s.sh(s.b, `VOLBRIDGE_NVMET=/root/60-volbridge.rules CI=true /root/blockdev.test -test.run Machine -test.v 2>&1`)

@@ -122,7 +122,7 @@ func (s *clustered) offCluster(h *machines.Node, g *guest, volume string) {
 	}
 	s.sh(keeper, `drbdadm primary "$1"; dd if="$2" of=/root/disk bs=1M iflag=direct status=none; drbdadm secondary "$1"`, volume, drbdDevice(volume))
 	local := filepath.Join(s.TempDir(), "disk")
-	s.must(keeper.Fetch(s.within(time.Minute), "/root/disk", local))
+	s.must(keeper.Fetch(s.inTime(), "/root/disk", local))
 	count, err := lab.DiskTick(s.Context(), local, "raw")
 	s.must(err)
 	said, err := os.ReadFile(g.log)
@@ -212,7 +212,7 @@ func ontoCluster(s *clustered) {
 	const file, bytes = "/var/lib/libvirt/images/lin3.qcow2", 17 * mib
 	local := filepath.Join(s.TempDir(), "image")
 	s.must(lab.WriteTickImage(s.Context(), local, "qcow2", bytes, 1))
-	s.must(s.a.Copy(s.within(time.Minute), local, file, 0o644))
+	s.must(s.a.Copy(s.inTime(), local, file, 0o644))
 	g := s.guest("lin3")
 	s.define(s.a, g, lab.FileDisk("vda", "qcow2", file))
 	s.on(s.a, "virsh", "start", g.name)
@@ -274,7 +274,7 @@ func (s *clustered) sees(h *machines.Node, g *guest, guestBytes int64, volume st
 // volbridge's hook.
 func (s *clustered) sabotage(operation, script string) {
 	s.Helper()
-	s.must(s.b.WriteFile(s.within(time.Minute), "/etc/libvirt/hooks/qemu.d/90-saboteur",
+	s.must(s.b.WriteFile(s.inTime(), "/etc/libvirt/hooks/qemu.d/90-saboteur",
 		[]byte("#!/bin/sh\n[ \"$2\" = "+operation+" ] || exit 0\n"+script+"\n"), 0o755))
 }
 
@@ -324,7 +324,7 @@ func linstorCopyFails(s *clustered) {
 	s.phase("the network is cut during a copy")
 
 	move = s.copying(g)
-	s.must(s.b.Reset(s.within(5 * time.Minute))) // it boots while the source is finding out
+	s.must(s.b.Reset(s.inTime())) // it boots while the source is finding out
 	move.refused("domain "+g.name, "connection to "+s.b.URI()+" was lost", "run `volbridge recover`")
 	s.ticks(g)
 	s.recovered(g)
@@ -353,7 +353,7 @@ func (s *clustered) recovered(g *guest) {
 	s.Helper()
 	// libvirt writes the description when no migration is under way, and waits for
 	// that for a while.
-	s.sh(s.a, `timeout 170 sh -c 'until virsh desc "$1" --live stayed >/dev/null 2>&1; do :; done' sh "$1"`, g.name)
+	s.sh(s.a, `timeout 500 sh -c 'until virsh desc "$1" --live stayed >/dev/null 2>&1; do :; done' sh "$1"`, g.name)
 	s.Log(s.on(s.b, "volbridge", "recover"))
 	s.Log(s.on(s.a, "volbridge", "recover"))
 	s.clean()

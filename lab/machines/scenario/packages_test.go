@@ -86,7 +86,7 @@ func (s *packaged) dpkg(h *machines.Node, below string) string {
 	s.Helper()
 	deb, err := s.source.Package(below)
 	s.must(err)
-	s.must(h.Copy(s.within(time.Minute), deb, "/root/volbridge.deb", 0o644))
+	s.must(h.Copy(s.inTime(), deb, "/root/volbridge.deb", 0o644))
 	return s.sh(h, `dpkg --install /root/volbridge.deb 2>&1; rm /root/volbridge.deb`)
 }
 
@@ -107,7 +107,7 @@ func (s *packaged) install() {
 		s.ticks(g)
 		daemon, guest := s.pid(h, "libvirtd"), s.pid(h, "qemu-system-x86_64")
 		s.Log(s.dpkg(h, "previous"))
-		s.must(h.WriteFile(s.within(time.Minute), "/etc/volbridge/volbridge.toml", []byte(s.flash.PoolConfig("flash", "eradicate = true")+kvmhost.Timeouts), 0o600))
+		s.must(h.WriteFile(s.inTime(), "/etc/volbridge/volbridge.toml", []byte(s.flash.PoolConfig("flash", "eradicate = true")+kvmhost.Timeouts), 0o600))
 		if now := s.pid(h, "libvirtd"); now != daemon {
 			s.Errorf("%s: libvirtd was process %s and is %s: the installation has restarted it", h.Name(), daemon, now)
 		}
@@ -166,7 +166,7 @@ func (s *packaged) upgraded() {
 	s.ticks(g)
 	config := s.sh(s.a, `echo '# mine' >>/etc/volbridge/volbridge.toml; sha256sum </etc/volbridge/volbridge.toml`)
 	moved := make(chan error, 1)
-	migrate := s.a.Command(s.within(5*time.Minute), "virsh", "migrate", "--live", "--persistent", g.name, s.b.URI())
+	migrate := s.a.Command(s.inTime(), "virsh", "migrate", "--live", "--persistent", g.name, s.b.URI())
 	go func() { moved <- migrate.Run() }()
 	for _, h := range s.hosts() {
 		s.Log(s.dpkg(h, ""))

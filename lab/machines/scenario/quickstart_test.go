@@ -112,7 +112,7 @@ const (
 
 func (s *beginner) usual(h *machines.Node) {
 	s.Helper()
-	cmd := h.Command(s.within(3*time.Minute), "sh", "-euc", usualScript)
+	cmd := h.Command(s.inTime(), "sh", "-euc", usualScript)
 	cmd.Stdin = strings.NewReader(arrayAddress + " array.example.com\n" + controllerAddress + " store1\n" + otherAddress + " store2\n" +
 		s.Node("array").Address() + " nfs.example.com\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -120,7 +120,7 @@ func (s *beginner) usual(h *machines.Node) {
 	}
 	deb, err := s.source.Package("")
 	s.must(err)
-	s.must(h.Copy(s.within(time.Minute), deb, "/root/"+filepath.Base(deb), 0o644))
+	s.must(h.Copy(s.inTime(), deb, "/root/"+filepath.Base(deb), 0o644))
 }
 
 // acquaint lets root of one host log in on the other.
@@ -164,8 +164,8 @@ func (s *beginner) hasArray() {
 	s.front(arrayAddress, "443", s.flash.Array, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
 	for _, h := range s.hosts() {
 		s.on(h, "rm", "-r", "/etc/volbridge") // what the stand-in is for others
-		s.must(h.WriteFile(s.within(time.Minute), "/root/flash-ca.pem", ca, 0o644))
-		s.must(h.WriteFile(s.within(time.Minute), "/root/flash.token", []byte(flasharray.TestToken+"\n"), 0o600))
+		s.must(h.WriteFile(s.inTime(), "/root/flash-ca.pem", ca, 0o644))
+		s.must(h.WriteFile(s.inTime(), "/root/flash.token", []byte(flasharray.TestToken+"\n"), 0o600))
 	}
 	const file = "/var/lib/libvirt/images/app1.qcow2"
 	s.tickImage(s.a, file, "qcow2")
@@ -235,29 +235,25 @@ func (s *beginner) follow() {
 	s.Logf("web1: %+v", ticks)
 }
 
-// tries is how often the doctor is asked. It gives up on what has not answered
-// within five seconds, and an emulated machine may need longer for a while. What
-// it finds counts each time.
-const tries = 10
-
-// typed runs a script of the document.
+// typed runs a script of the document. The doctor gives up on what has not
+// answered within five seconds, and an emulated machine may need longer for a
+// while: then it is asked again. What it finds counts each time.
 func (s *beginner) typed(ctx context.Context, host, script string) (printed string, exit int, err error) {
-	for range tries {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	for {
 		printed, exit, err = s.run(ctx, host, script)
-		if !strings.Contains(script, "volbridge doctor") || exit == 0 || !strings.Contains(printed, noAnswer) {
-			break
+		if !strings.Contains(script, "volbridge doctor") || err != nil || exit == 0 || !strings.Contains(printed, noAnswer) {
+			return printed, exit, err
 		}
 		s.Logf("%s: asked again after:\n%s", host, printed)
 	}
-	return printed, exit, err
 }
 
 // noAnswer is what the doctor says of what took too long.
 const noAnswer = "no answer within"
 
 func (s *beginner) run(ctx context.Context, host, script string) (printed string, exit int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
 	out, err := s.Node(host).Command(ctx, "bash", "-c", "exec 2>&1\n"+script).Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) && ctx.Err() == nil {
@@ -281,7 +277,7 @@ func (s *beginner) seen(step quickstart.Step) error {
 	if match == nil || strings.HasSuffix(step.Command, "--dry-run") {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.Context(), stepTime)
 	defer cancel()
 	_, err := lab.WaitMore(ctx, s.heard(match[1]).log, 10)
 	s.phase(match[1] + " counts")
@@ -294,7 +290,7 @@ grep -qF "type='qemu'>" web1.xml; grep -qF "'MiB'>16<" web1.xml; grep -qF "$1" w
 
 func (s *beginner) adapt(host string) error {
 	serial := strings.Join(strings.Fields(s.heard("web1").serial), " ")
-	_, err := s.Node(host).Shell(s.within(time.Minute), adaptScript, serial)
+	_, err := s.Node(host).Shell(s.inTime(), adaptScript, serial)
 	return err
 }
 

@@ -84,23 +84,27 @@ func (s *site) phase(what string) {
 	s.since = time.Now()
 }
 
-// within gives a step its deadline.
-func (s *site) within(d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(s.Context(), d)
+// stepTime is the deadline of each step: it ends what hangs. What a slow machine
+// does in it, while three others boot beside it, is no failure.
+const stepTime = 10 * time.Minute
+
+// inTime gives a step its deadline.
+func (s *site) inTime() context.Context {
+	ctx, cancel := context.WithTimeout(s.Context(), stepTime)
 	s.Cleanup(cancel)
 	return ctx
 }
 
 func (s *site) on(h *machines.Node, args ...string) string {
 	s.Helper()
-	out, err := h.Run(s.within(3*time.Minute), args[0], args[1:]...)
+	out, err := h.Run(s.inTime(), args[0], args[1:]...)
 	s.must(err)
 	return strings.TrimSpace(out)
 }
 
 func (s *site) sh(h *machines.Node, script string, args ...string) string {
 	s.Helper()
-	out, err := h.Shell(s.within(3*time.Minute), script, args...)
+	out, err := h.Shell(s.inTime(), script, args...)
 	s.must(err)
 	return strings.TrimSpace(out)
 }
@@ -108,7 +112,7 @@ func (s *site) sh(h *machines.Node, script string, args ...string) string {
 // refused runs what must fail, and fails unless the error says all of these.
 func (s *site) refused(h *machines.Node, says []string, args ...string) {
 	s.Helper()
-	out, err := h.Run(s.within(3*time.Minute), args[0], args[1:]...)
+	out, err := h.Run(s.inTime(), args[0], args[1:]...)
 	if err == nil {
 		s.Fatalf("%s: %s succeeded:\n%s", h.Name(), strings.Join(args, " "), out)
 	}
@@ -135,14 +139,14 @@ func (s *site) guest(name string) *guest {
 func (s *site) define(h *machines.Node, g *guest, disk string) {
 	s.Helper()
 	xml := lab.TickGuest{Name: g.name, UUID: g.uuid, Disks: []string{disk}, Serial: g.serial}.XML()
-	s.must(h.WriteFile(s.within(time.Minute), "/root/"+g.name+".xml", []byte(xml), 0o644))
+	s.must(h.WriteFile(s.inTime(), "/root/"+g.name+".xml", []byte(xml), 0o644))
 	s.on(h, "virsh", "define", "/root/"+g.name+".xml")
 }
 
 // ticks fails unless the guest goes on counting.
 func (s *site) ticks(g *guest) {
 	s.Helper()
-	_, err := lab.WaitMore(s.within(2*time.Minute), g.log, 10)
+	_, err := lab.WaitMore(s.inTime(), g.log, 10)
 	s.must(err)
 }
 
@@ -151,7 +155,7 @@ func (s *site) tickImage(h *machines.Node, path, format string) {
 	s.Helper()
 	local := filepath.Join(s.TempDir(), "image")
 	s.must(lab.WriteTickImage(s.Context(), local, format, 16*mib, 1))
-	s.must(h.Copy(s.within(time.Minute), local, path, 0o644))
+	s.must(h.Copy(s.inTime(), local, path, 0o644))
 }
 
 // nguid of a volume.
@@ -206,7 +210,7 @@ func (s *site) stop(h *machines.Node, g *guest, r *flash.Running, volume string)
 	s.must(err)
 	local := filepath.Join(s.TempDir(), "disk")
 	s.sh(s.Node("array"), `blockdev --flushbufs "$1"; dd if="$1" of=/root/disk bs=1M status=none`, node)
-	s.must(s.Node("array").Fetch(s.within(time.Minute), "/root/disk", local))
+	s.must(s.Node("array").Fetch(s.inTime(), "/root/disk", local))
 	count, err := lab.DiskTick(s.Context(), local, "raw")
 	s.must(err)
 	said, err := os.ReadFile(g.log)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/volbridge/volbridge/lab/machines"
 )
@@ -24,7 +23,7 @@ type underway struct {
 
 func (s *site) begin(h *machines.Node, args ...string) *underway {
 	s.Helper()
-	u := &underway{site: s, what: h.Name() + ": " + strings.Join(args, " "), cmd: h.Command(s.within(10*time.Minute), args[0], args[1:]...)}
+	u := &underway{site: s, what: h.Name() + ": " + strings.Join(args, " "), cmd: h.Command(s.inTime(), args[0], args[1:]...)}
 	out, err := u.cmd.StdoutPipe()
 	s.must(err)
 	u.cmd.Stderr = u.cmd.Stdout
