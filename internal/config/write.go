@@ -11,8 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/volbridge/volbridge/internal/lockfile"
 	"github.com/volbridge/volbridge/pool"
 )
 
@@ -47,8 +46,11 @@ func (e Editor) Edit(ctx context.Context, change func(old []byte) ([]byte, error
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("make the folder of the configuration: %w", err)
 	}
-	unlock, err := lockFolder(ctx, folder)
-	if err != nil {
+	unlock, err := lockfile.Folder(ctx, folder)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("another command edits the configuration in %s: %w", folder, err)
+	case err != nil:
 		return err
 	}
 	defer unlock()
@@ -218,34 +220,4 @@ func SyncFolder(folder string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-// lockFolder waits until nobody else edits files in the folder. The lock ends
-// with the process, and leaves no file.
-func lockFolder(ctx context.Context, folder string) (unlock func(), err error) {
-	f, err := os.Open(folder)
-	if err != nil {
-		return nil, err
-	}
-	taken := make(chan error, 1)
-	go func() { taken <- flock(f) }()
-	select {
-	case err := <-taken:
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", folder, err), f.Close())
-		}
-		return func() { f.Close() }, nil
-	case <-ctx.Done():
-		go func() { <-taken; f.Close() }()
-		return nil, fmt.Errorf("another command edits the configuration in %s: %w", folder, context.Cause(ctx))
-	}
-}
-
-func flock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }

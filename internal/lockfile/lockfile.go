@@ -91,6 +91,19 @@ func acquire(name string, open Opener, lock func(*os.File) error) (func() error,
 	}
 }
 
+// Folder waits until this process has the lock on a folder that is there, or
+// ctx ends. No file is made for it.
+func Folder(ctx context.Context, path string) (release func(), err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	if err := wait(ctx, path, f); err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
 func inPlace(f *os.File, open Opener) (bool, error) {
 	again, err := open()
 	if err != nil {

@@ -211,3 +211,28 @@ func TestOneAtATime(t *testing.T) {
 		t.Errorf("%d at once", most.Load())
 	}
 }
+
+func TestFolder(t *testing.T) {
+	dir := t.TempDir()
+	release, err := Folder(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Folder(ended, dir); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a second holder: %v", err)
+	}
+	release()
+	release, err = Folder(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left in the folder: %v, %v", left, err)
+	}
+	if _, err := Folder(t.Context(), filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+}

@@ -12,8 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
+
+	"github.com/volbridge/volbridge/internal/lockfile"
 )
 
 // Store is the open state file. Its methods may be called from several
@@ -195,9 +196,9 @@ func (s *Store) ready(ctx context.Context, schemas []string) error {
 	if err != nil || (version == len(schemas) && mode == "wal") {
 		return err
 	}
-	unlock, err := lockFolder(ctx, filepath.Dir(s.path))
+	unlock, err := lockfile.Folder(ctx, filepath.Dir(s.path))
 	if err != nil {
-		return err
+		return fmt.Errorf("wait for other processes that write the state file: %w", err)
 	}
 	defer unlock()
 	// Not inside the transaction: SQLite refuses it there.
@@ -205,33 +206,4 @@ func (s *Store) ready(ctx context.Context, schemas []string) error {
 		return err
 	}
 	return s.upgrade(ctx, schemas)
-}
-
-// lockFolder takes an exclusive lock on a folder; it ends with the process.
-func lockFolder(ctx context.Context, dir string) (unlock func(), err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	taken := make(chan error, 1)
-	go func() { taken <- flock(f) }()
-	select {
-	case err := <-taken:
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
-		}
-		return func() { f.Close() }, nil
-	case <-ctx.Done():
-		go func() { <-taken; f.Close() }()
-		return nil, fmt.Errorf("wait for other processes that write in %s: %w", dir, ctx.Err())
-	}
-}
-
-func flock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/volbridge/volbridge/internal/lockfile"
 )
 
 // Writers queue at the folder of the file.
@@ -15,7 +17,7 @@ func TestWritersWaitTheirTurn(t *testing.T) {
 	s, err := Open(t.Context(), path, boot1, WithBusyTimeout(time.Hour))
 	check(t, err)
 	defer s.Close()
-	done, err := lockFolder(t.Context(), filepath.Dir(path))
+	done, err := lockfile.Folder(t.Context(), filepath.Dir(path))
 	check(t, err)
 	wrote := make(chan error, 1)
 	go func() {
@@ -40,7 +42,7 @@ func TestWritersWaitTheirTurn(t *testing.T) {
 func TestWriterThatStands(t *testing.T) {
 	path := statePath(t)
 	claim(t, open(t, path, boot1), attachment("web", "a", "exclusive"))
-	done, err := lockFolder(t.Context(), filepath.Dir(path))
+	done, err := lockfile.Folder(t.Context(), filepath.Dir(path))
 	check(t, err)
 	defer done()
 	s, err := Open(t.Context(), path, boot1, WithBusyTimeout(20*time.Millisecond))

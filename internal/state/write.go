@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+
+	"github.com/volbridge/volbridge/internal/lockfile"
 )
 
 // write runs do in one transaction, which is on the disk when write returns
@@ -67,7 +69,7 @@ func durable(conn *sql.Conn) error {
 func (s *Store) turn(ctx context.Context) (done func(), err error) {
 	limited, cancel := context.WithTimeout(ctx, s.busyTimeout)
 	defer cancel()
-	done, err = lockFolder(limited, filepath.Dir(s.path))
+	done, err = lockfile.Folder(limited, filepath.Dir(s.path))
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		return func() {}, nil
 	}
