@@ -74,7 +74,7 @@ func (l Ledger) first(ctx context.Context, key string, deadline <-chan time.Time
 		marks := l.marks(notes)
 		switch {
 		case !slices.Contains(marks, key):
-			return errors.New("the mark of this deletion was removed by somebody else just now: repeat the command")
+			return errRemoved
 		case len(marks) == 1:
 			return nil
 		case slices.ContainsFunc(marks, func(m string) bool { return nonce(m) < nonce(key) }):
@@ -111,6 +111,19 @@ func (l Ledger) stuck(mark string) error {
 func (l Ledger) marks(notes map[string]string) []string {
 	return slices.DeleteFunc(Marks(notes), func(m string) bool { return l.Now().Sub(madeAt(m)) > recent })
 }
+
+// Stands returns nil while the mark is there and nobody holds the volume.
+func (m *Leaving) Stands(notes map[string]string) error {
+	if err := m.ledger.Unheld(notes); err != nil {
+		return err
+	}
+	if _, there := notes[m.key]; !there {
+		return errRemoved
+	}
+	return nil
+}
+
+var errRemoved = errors.New("the mark of this deletion was removed by somebody else just now: repeat the command")
 
 // Cancel takes the mark back because the volume stays, and returns why. If the
 // mark is still there that is no *pool.HeldError any more.

@@ -114,6 +114,15 @@ func (a array) patch(ctx context.Context, id string, c change) (arrayVolume, err
 	})
 }
 
+// destroy destroys a volume while it has this name: who renames it has it stay,
+// also from a request that the array carries out late.
+func (a array) destroy(ctx context.Context, name string) error {
+	yes := true
+	return a.Do(ctx, rest.Request{
+		Method: http.MethodPatch, Path: volumes, Query: query("names", name), Body: change{Destroyed: &yes}, Idempotent: true,
+	}, nil)
+}
+
 func (a array) rename(ctx context.Context, id, name string) (arrayVolume, error) {
 	return a.patch(ctx, id, change{Name: &name})
 }

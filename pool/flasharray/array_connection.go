@@ -88,7 +88,16 @@ func (a array) connectOnce(ctx context.Context, r rest.Request) (arrayConnection
 // disconnect ends a connection; missing says that the array has none such, or
 // not that host or group.
 func (a array) disconnect(ctx context.Context, w way, v volume) (missing bool, err error) {
-	err = a.Do(ctx, rest.Request{Method: http.MethodDelete, Path: connections, Query: connectionQuery(w, v), Idempotent: true}, nil)
+	return a.disconnectBy(ctx, connectionQuery(w, v))
+}
+
+// disconnectNamed is disconnect for a volume while it has this name.
+func (a array) disconnectNamed(ctx context.Context, w way, name string) (missing bool, err error) {
+	return a.disconnectBy(ctx, query("host_names", w.host, "host_group_names", w.group, "volume_names", name))
+}
+
+func (a array) disconnectBy(ctx context.Context, q url.Values) (missing bool, err error) {
+	err = a.Do(ctx, rest.Request{Method: http.MethodDelete, Path: connections, Query: q, Idempotent: true}, nil)
 	if gone(err) {
 		return true, nil
 	}

@@ -71,18 +71,22 @@ func (b *backend) discard(ctx context.Context, name string, a arrayVolume) error
 	if err != nil {
 		return err
 	}
-	err = b.discardMarked(ctx, l, name, a)
-	if err == nil || errors.Is(err, errStale) || errors.Is(err, pool.ErrUnreachable) || ctx.Err() != nil {
+	err = b.discardMarked(ctx, mark, name, a)
+	if err == nil || errors.Is(err, errStale) && !errors.Is(err, errGivenBack) || errors.Is(err, pool.ErrUnreachable) || ctx.Err() != nil {
 		return err // repeating it goes on from here
 	}
 	return mark.Cancel(ctx, err)
 }
 
-func (b *backend) discardMarked(ctx context.Context, l claims.Ledger, name string, a arrayVolume) error {
+// errGivenBack: somebody else found the volume held, and gave it its name back.
+var errGivenBack = fmt.Errorf("its name was given back: %w", errStale)
+
+func (b *backend) discardMarked(ctx context.Context, mark *claims.Leaving, name string, a arrayVolume) error {
 	tags, err := b.array.tags(ctx, a.ID)
 	if err != nil {
 		return stale(err)
 	}
+	l := b.ledger(volume{ID: a.ID, ArrayName: a.Name, name: name})
 	if err := l.Unheld(notesOf(tags)); err != nil {
 		return err
 	}
@@ -97,11 +101,17 @@ func (b *backend) discardMarked(ctx context.Context, l claims.Ledger, name strin
 			return err
 		}
 	}
-	err = b.destroy(ctx, a.ID, wanted, creationOf(tags) != "")
+	// Until now another deletion may have taken the mark for a dead one's.
+	if tags, err = b.array.tags(ctx, a.ID); err == nil {
+		err = mark.Stands(notesOf(tags))
+	}
+	if err == nil {
+		err = b.destroy(ctx, a.ID, wanted, creationOf(tags) != "")
+	}
 	switch {
 	case err == nil:
 		return b.eradicate(ctx, a.ID, wanted)
-	case errors.Is(err, pool.ErrUnreachable) || ctx.Err() != nil:
+	case errors.Is(err, pool.ErrUnreachable) || errors.Is(err, errGivenBack) || ctx.Err() != nil:
 		return err
 	}
 	return b.unrename(ctx, name, a, err)
@@ -121,7 +131,11 @@ func (b *backend) renamed(ctx context.Context, id, wanted string, why error) err
 
 // unrename gives a volume that cannot be destroyed its name back.
 func (b *backend) unrename(ctx context.Context, name string, a arrayVolume, why error) error {
-	if _, err := b.array.rename(ctx, a.ID, b.onArray(name)); err != nil {
+	_, err := b.array.rename(ctx, a.ID, b.onArray(name))
+	switch {
+	case gone(err):
+		return stale(err) // another deletion ended first
+	case err != nil:
 		return fmt.Errorf("%v; and it could not get its name back: it is called %s now: %w",
 			why, b.onArray(leavingPrefix(name)), err)
 	}
@@ -129,27 +143,31 @@ func (b *backend) unrename(ctx context.Context, name string, a arrayVolume, why 
 }
 
 // destroy takes a volume of ours that nobody holds from the pool's host group,
-// and destroys it. The array refuses one that is connected otherwise: that is
+// and destroys it, both by the name that it has on its way out: so each change
+// comes before the one that gives it its name back, or does nothing. The array refuses one that is connected otherwise: that is
 // not volbridge's doing.
 func (b *backend) destroy(ctx context.Context, id, arrayName string, ours bool) error {
 	if b.place.hostGroup != "" && ours {
-		v := volume{ID: id, ArrayName: arrayName}
-		b.forgetKey(groupKey(v, b.place.hostGroup))
-		if _, err := b.array.disconnect(ctx, way{group: b.place.hostGroup}, v); err != nil {
+		b.forgetKey(groupKey(volume{ID: id, ArrayName: arrayName}, b.place.hostGroup))
+		if _, err := b.array.disconnectNamed(ctx, way{group: b.place.hostGroup}, arrayName); err != nil {
 			return err
 		}
 	}
-	yes := true
-	_, err := b.array.patch(ctx, id, change{Destroyed: &yes})
-	if err == nil || gone(err) {
+	err := b.array.destroy(ctx, arrayName)
+	if err == nil {
 		return nil
 	}
 	if errors.Is(err, rest.ErrInUse) {
 		return fmt.Errorf("hosts that volbridge did not connect can reach it; disconnect them first: %w", err)
 	}
 	// "has been deleted" is what some versions say of a destroyed one.
-	if _, look := b.byID(ctx, id); gone(look) {
+	switch now, look := b.byID(ctx, id); {
+	case gone(look):
 		return nil
+	case gone(err) && look == nil && now.Name != arrayName:
+		return fmt.Errorf("volume %s is called %s again: %w", arrayName, now.Name, errGivenBack)
+	case gone(err):
+		return errors.Join(err, look)
 	}
 	return err
 }

@@ -20,6 +20,9 @@ func (b *backend) removeRest(ctx context.Context, d deletion) error {
 			if errors.Is(err, errStale) || errors.Is(err, pool.ErrNotOurs) {
 				continue
 			}
+			if errors.Is(err, pool.ErrUnreachable) || ctx.Err() != nil {
+				return err
+			}
 			return b.giveBack(ctx, d.name, v, err)
 		}
 		b.log.Warnf("finishing the deletion of volume %s/%s, which ended halfway and left it as %s on array %s",
