@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -180,33 +179,9 @@ func (e *Env) script(path string) []Finding {
 		return nil // libvirt does not call it
 	}
 	if e.second(path) {
-		return []Finding{{Level: Fail, Seen: path + " is a second hook of volbridge: each start would be prepared twice", Remedy: "remove it; " + hookPath + " stays", Commands: []string{"rm " + quote(path)}}}
+		return []Finding{e.secondHook(path)}
 	}
 	return e.private(path, 0o022, Fail)
-}
-
-// second says whether a script is the hook once more, under another name.
-func (e *Env) second(path string) bool {
-	ours, err := os.Stat(e.Path(hookPath))
-	if err != nil {
-		return false
-	}
-	theirs, err := os.Stat(e.Path(path))
-	if err != nil {
-		return false
-	}
-	if os.SameFile(ours, theirs) {
-		return true
-	}
-	if strings.Contains(filepath.Base(path), "volbridge") {
-		return true
-	}
-	if ours.Size() != theirs.Size() {
-		return false
-	}
-	a, err1 := os.ReadFile(e.Path(hookPath))
-	b, err2 := os.ReadFile(e.Path(path))
-	return err1 == nil && err2 == nil && bytes.Equal(a, b)
 }
 
 // failing: a script that fails the start of a domain that only asks fails that

@@ -309,7 +309,8 @@ mkdir -p ` + nvmesim.SysRoot + `/kernel/security/apparmor; echo 'libvirtd (enfor
 		}, id: "hook-daemon", exit: unfitExit, says: "does not call it"},
 		{name: "another script fails", plant: script("95-fails", "echo no good >&2; exit 1"), id: "hook-scripts", exit: unfitExit, says: "no good"},
 		{name: "another script comes before and fails", plant: script("95-fails", "exit 1") + "mv " + dir + "/95-fails " + dir + "/60-fails", id: "hook-scripts", exit: unfitExit, says: "60-fails"},
-		{name: "the hook is there twice", plant: "cp " + hook + " " + dir + "/70-again", id: "hook-scripts", exit: unfitExit, says: "70-again"},
+		{name: "the hook is there twice", plant: "cp " + hook + " " + dir + "/70-again", id: "hook-scripts", exit: unfitExit, says: "70-again", after: "rm " + dir + "/70-again"},
+		{name: "a link to the hook is there", plant: "ln -s 50-volbridge " + dir + "/70-again", id: "hook-scripts", exit: unfitExit, says: "70-again", after: "[ -x " + hook + " ]"},
 		{name: "others may write a script", plant: "chmod 777 " + dir + "/90-after", id: "hook-scripts", exit: unfitExit, says: "90-after"},
 	}
 }
