@@ -2,6 +2,7 @@ package packaging_test
 
 import (
 	"bufio"
+	"bytes"
 	"os"
 	"strings"
 	"testing"
@@ -183,6 +184,43 @@ func TestDebBesideAnotherHook(t *testing.T) {
 	_, warned := s.dpkg("--purge", "volbridge")
 	if warned != "" {
 		t.Errorf("a purge with nothing attached says %q", warned)
+	}
+	sameFiles(t, before, s.files())
+}
+
+// damage makes records that nobody can read, and returns what the program says of
+// them.
+func (s *scratch) damage() (words string) {
+	s.t.Helper()
+	if err := os.MkdirAll(s.path("/var/lib/volbridge"), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path("/var/lib/volbridge/state.db"), bytes.Repeat([]byte("torn"), 1024), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := s.command("volbridge", "--quiet", "attached").CombinedOutput()
+	words, _, _ = strings.Cut(string(out), "\n")
+	if err == nil || words == "" {
+		s.t.Fatalf("of damaged records attached says %q, %v", out, err)
+	}
+	return words
+}
+
+// TestDebDamagedRecords: who removes or purges the package hears that it is not
+// known what is attached, and it goes.
+func TestDebDamagedRecords(t *testing.T) {
+	b := build(t)
+	s := newScratch(t)
+	before := s.files()
+	s.dpkg("--install", s.copyIn(b.file(t, older, "*.deb")))
+	words := s.damage()
+	for _, how := range []string{"--remove", "--purge"} {
+		if _, warned := s.dpkg(how, "volbridge"); !strings.Contains(warned, "could not be seen") || !strings.Contains(warned, words) {
+			t.Errorf("%s says %q, not %q", how, warned, words)
+		}
+		if s.exists("/usr/bin/volbridge") {
+			t.Errorf("%s leaves the program", how)
+		}
 	}
 	sameFiles(t, before, s.files())
 }
