@@ -75,7 +75,9 @@ func (b *backend) discard(root *os.Root, f *folder) (temp string, err error) {
 		return temp, explain(err)
 	}
 	if err := errors.Join(explain(syncDir(root)), b.unheld(f)); err != nil {
-		if back := root.Rename(temp, f.name); back != nil {
+		if back := root.Rename(temp, f.name); errors.Is(back, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; another host took what is left of the volume, and removes it unless it is held", err)
+		} else if back != nil {
 			err = errors.Join(err, fmt.Errorf("%s must be renamed to %s by hand: %w", filepath.Join(b.path, temp), f.name, back))
 		}
 		return temp, err
@@ -116,40 +118,79 @@ func (b *backend) sweepOne(root *os.Root, name string) error {
 	case err != nil:
 		return err
 	}
-	if strings.HasPrefix(name, deletedPrefix) {
-		// A host may have been granted the volume while it was being renamed, where
-		// locks hold on one host only, and it could not get its name back.
-		held, err := heldIn(root, name)
-		if err != nil {
-			return errors.Join(err, release())
-		}
-		if len(held) > 0 {
-			b.log.Warnf("%s holds the data of a volume whose deletion ended halfway, and host %s has it for %s: "+
-				"give the folder back the name that the guest's disk has", filepath.Join(b.path, name), held[0].Host.Name, held[0].Owner.Text())
-			return release()
-		}
+	temp, err := b.takeLeftover(root, name)
+	if temp == "" {
+		return errors.Join(err, release())
 	}
-	return errors.Join(removeFolder(root, name), release(), dropFolder(root, name))
+	return errors.Join(removeFolder(root, temp), release(), dropFolder(root, temp))
+}
+
+// takeLeftover renames a leftover that nobody holds and returns its new name, or
+// none if it must stay. Where locks hold on one host only, its maker may live, and
+// be about to give it the name of a volume: of the two renames one wins, and who
+// loses touches nothing. So whoever removes a folder was the last to rename it, and
+// nobody held it after that.
+func (b *backend) takeLeftover(root *os.Root, name string) (temp string, err error) {
+	// One that is held keeps its name, for whoever wants to give it its own back.
+	if free, err := b.leftoverIsFree(root, name, name); !free {
+		return "", err
+	}
+	temp = deletedPrefix + uuid.NewString()
+	if err := root.Rename(name, temp); err != nil {
+		return "", ignoreGone(err)
+	}
+	if free, err := b.leftoverIsFree(root, temp, name); !free {
+		return "", errors.Join(err, ignoreGone(root.Rename(temp, name)))
+	}
+	return temp, nil
+}
+
+// leftoverIsFree says whether a leftover is there and nobody holds it. A host may
+// have been granted the volume while it was being renamed, where locks hold on one
+// host only, and it could not get its name back: then it is to be found as shown.
+func (b *backend) leftoverIsFree(root *os.Root, name, shown string) (bool, error) {
+	f, err := root.OpenRoot(name)
+	if err != nil {
+		return false, ignoreGone(err)
+	}
+	defer f.Close()
+	held, err := heldIn(f)
+	if err != nil {
+		return false, err
+	}
+	if len(held) > 0 {
+		b.log.Warnf("%s holds the data of a volume whose deletion ended halfway, and host %s has it for %s: "+
+			"give the folder back the name that the guest's disk has", filepath.Join(b.path, shown), held[0].Host.Name, held[0].Owner.Text())
+	}
+	return len(held) == 0, nil
 }
 
 // heldIn are the holders that a folder tells of that is being deleted. One that is
 // half removed tells of none.
-func heldIn(root *os.Root, name string) ([]pool.Holder, error) {
-	grants, err := root.OpenRoot(filepath.Join(name, grantsName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+func heldIn(f *os.Root) ([]pool.Holder, error) {
+	grants, err := f.OpenRoot(grantsName)
 	if err != nil {
-		return nil, err
+		return nil, ignoreGone(err)
 	}
 	defer grants.Close()
-	return readHolders(grants)
+	held, err := readHolders(grants)
+	return held, ignoreGone(err)
 }
 
 // removeFolder removes a folder whose lock the caller holds, the lock last: as
 // long as anything is left, others can see that somebody is at work. On NFS the
 // folder itself stays until the lock was given back: see dropFolder.
-func removeFolder(root *os.Root, name string) error {
+func removeFolder(root *os.Root, name string) (err error) {
+	// Where locks hold on one host only, its maker may still put files in.
+	for range 3 {
+		if err = emptyAndDrop(root, name); !errors.Is(err, unix.ENOTEMPTY) {
+			break
+		}
+	}
+	return err
+}
+
+func emptyAndDrop(root *os.Root, name string) error {
 	sub, err := root.OpenRoot(name)
 	if err != nil {
 		return ignoreGone(err)
@@ -157,7 +198,7 @@ func removeFolder(root *os.Root, name string) error {
 	defer sub.Close()
 	names, err := list(sub)
 	if err != nil {
-		return err
+		return ignoreGone(err)
 	}
 	for _, entry := range names {
 		if entry == lockName {
