@@ -20,6 +20,7 @@ type HostInfo struct {
 type Guest struct {
 	UUID       string
 	Name       string
+	ID         int // libvirt's number of this run of it; of no meaning unless Active
 	Active     bool
 	Persistent bool
 	LiveXML    string // migratable, secure; empty unless Active

@@ -17,9 +17,14 @@ func (m *Mover) move(ctx context.Context, rec *record, f Facts, o Options) error
 	if err := rec.set(ctx, state.Moving); err != nil {
 		return err
 	}
+	// Before the step is recorded: as long as it is not, recovery knows that libvirt
+	// was told nothing, and takes back the volumes wherever the guest is.
+	if err := m.unchanged(ctx, f); err != nil {
+		return err
+	}
 	return rec.step(ctx, stepMove, struct{}{}, func() error {
 		m.Watch.Step(fmt.Sprintf("migrate domain %s to %s", rec.d.Plan.Domain, o.DestURI))
-		if err := m.migrate(ctx, call, o.StallLimit); err != nil {
+		if err := m.migrate(ctx, f, call, o.StallLimit); err != nil {
 			return err
 		}
 		return m.checkArrived(ctx, rec)
@@ -47,18 +52,28 @@ func (m *Mover) call(rec *record, f Facts, o Options) (Call, error) {
 	return call, err
 }
 
-// migrate runs libvirt's migration under the rule "no progress for N".
-func (m *Mover) migrate(ctx context.Context, call Call, limit time.Duration) error {
+// migrate runs libvirt's migration under the rule "no progress for N", and ends one
+// of a guest whose disks are not those of the plan any more.
+func (m *Mover) migrate(ctx context.Context, f Facts, call Call, limit time.Duration) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	guard := newStallGuard(limit, func() {
 		cancel(fmt.Errorf("%w for %s (--timeout-stalled)", ErrStalled, limit))
 	})
 	defer guard.stop()
+	var changed error
+	look := m.watchDisks(ctx, f, func(err error) {
+		changed = err
+		cancel(err)
+	})
 	err := m.Source.Migrate(ctx, m.Dest, call, func(p Progress) {
 		guard.saw(p)
+		look()
 		m.Watch.Progress(p)
 	})
+	if err == nil && changed != nil {
+		return fmt.Errorf("the migration could not be ended any more: %w", changed)
+	}
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w (libvirt: %w)", context.Cause(ctx), err)
 	}

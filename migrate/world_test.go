@@ -242,7 +242,7 @@ func (d *fakeDaemon) LiveXML(context.Context, string) (s string, err error) {
 // Migrate grants on the destination as its hook does, copies, and switches. A
 // client that dies meanwhile ends a direct migration, and not a peer-to-peer
 // one.
-func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watch func(Progress)) (err error) {
+func (d *fakeDaemon) Migrate(ctx context.Context, dest Hypervisor, call Call, watch func(Progress)) (err error) {
 	to := dest.(*fakeDaemon)
 	var mine []string
 	cleanUp := func() {
@@ -307,7 +307,7 @@ func (d *fakeDaemon) Migrate(_ context.Context, dest Hypervisor, call Call, watc
 		cleanUp()
 		return err
 	}
-	if err := d.w.point(func() error { watch(Progress{}); return nil }); err != nil { // the copy
+	if err := d.w.point(func() error { watch(Progress{}); return ctx.Err() }); err != nil { // the copy, or its end
 		cleanUp()
 		return err
 	}

@@ -132,6 +132,11 @@ func describe(dom *libvirt.Domain) (g migrate.Guest, err error) {
 	if !g.Active {
 		return g, nil
 	}
+	id, err := dom.GetID()
+	if err != nil {
+		return g, plain(err)
+	}
+	g.ID = int(id)
 	if g.LiveXML, err = dom.GetXMLDesc(readable); err != nil {
 		return g, plain(err)
 	}
