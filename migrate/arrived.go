@@ -60,7 +60,7 @@ func onCopies(ctx context.Context, h Hypervisor, p Plan) (bool, error) {
 }
 
 // settle asks both daemons where the guest is until it is no longer under
-// way, or the deadline passes.
+// way, or the deadline passes. That it runs on both is said at once.
 func (m *Mover) settle(ctx context.Context, uuid string) (Place, string) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), m.Settle,
 		fmt.Errorf("the deadline of %s passed", m.Settle))
@@ -70,8 +70,10 @@ func (m *Mover) settle(ctx context.Context, uuid string) (Place, string) {
 	// Neither daemon announces that it has finished cleaning up, and one of
 	// them may be restarting.
 	_ = until(ctx, "both hosts to settle", func() (bool, error) {
-		place, why = judge(look(ctx, m.Source, nil, uuid), m.lookAtDest(ctx, uuid))
-		return place == AtSource || place == AtDestination, nil
+		place, why = judge(sights(
+			func() sight { return look(ctx, m.Source, nil, uuid) },
+			func() sight { return m.lookAtDest(ctx, uuid) }))
+		return place == AtSource || place == AtDestination || place == AtBoth, nil
 	})
 	return place, why
 }

@@ -11,8 +11,8 @@ import (
 
 // FailedError is a migration that did not arrive.
 type FailedError struct {
-	Domain, DestURI string
-	Cause           error
+	Domain, SourceURI, DestURI string
+	Cause                      error
 	// Place is where the guest was seen after the failure.
 	Place Place
 	// Detail explains a Place that is not AtSource.
@@ -29,6 +29,9 @@ func (e *FailedError) Error() string {
 		return fmt.Sprintf("%s; %s, and everything was taken back", s, e.where())
 	case e.Undone:
 		return fmt.Sprintf("%s; %s, but this could not be taken back: %v; run `volbridge recover`%s to try again", s, e.where(), e.Left, e.holders())
+	}
+	if remedy := e.Place.remedy(e.Domain, e.SourceURI, e.DestURI); remedy != "" {
+		return fmt.Sprintf("%s; nothing was taken back, and %s", s, remedy)
 	}
 	return fmt.Sprintf("%s; where the guest runs is %s (%s), so nothing was taken back: look with `virsh list` on both hosts, then run `volbridge recover`", s, e.Place, e.Detail)
 }
@@ -59,7 +62,7 @@ func (e *FailedError) Unwrap() error { return e.Cause }
 
 // failed looks where the guest is after an error.
 func (m *Mover) failed(ctx context.Context, rec *record, cause error) *FailedError {
-	fail := &FailedError{Domain: rec.d.Plan.Domain, DestURI: rec.d.Plan.Destination, Cause: cause}
+	fail := &FailedError{Domain: rec.d.Plan.Domain, SourceURI: rec.d.Plan.Source, DestURI: rec.d.Plan.Destination, Cause: cause}
 	fail.Place, fail.Detail = m.settle(ctx, rec.d.Plan.UUID)
 	return fail
 }

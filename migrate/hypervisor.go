@@ -39,9 +39,18 @@ type Whereabouts struct {
 	// leaving, or starting up: an Active domain that does not run yet, or no
 	// longer.
 	Switching bool
-	Job       string // as Guest.Job
-	State     string // libvirt's words, for people
+	// ForMigration says of a Switching guest that it is paused for migration: it
+	// does not start up, and is not in post-copy, where both hosts are needed.
+	ForMigration bool
+	Job          string // as Guest.Job
+	State        string // libvirt's words, for people
 }
+
+// The Job of a guest that libvirt is moving, on the one host and on the other.
+const (
+	JobMigrationOut = "outgoing migration"
+	JobMigrationIn  = "incoming migration"
+)
 
 // Runs says whether the guest lives on this host: it executes, or stands
 // paused by its administrator.

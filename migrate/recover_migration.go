@@ -79,7 +79,9 @@ func (r *Recoverer) dead(ctx context.Context, f Finding, m state.Migration, d de
 		f.Seen, f.Action = fmt.Sprintf("its command died while %s, before libvirt was told to migrate", m.State), "delete the volumes that it made"
 		return r.do(f, func() error { return mv.undo(ctx, c.rec) })
 	}
-	c.src, c.dst = look(ctx, src, srcErr, m.DomainUUID), look(ctx, dst, dstErr, m.DomainUUID)
+	c.src, c.dst = sights(
+		func() sight { return look(ctx, src, srcErr, m.DomainUUID) },
+		func() sight { return look(ctx, dst, dstErr, m.DomainUUID) })
 	return r.judged(ctx, f, c)
 }
 
@@ -111,6 +113,10 @@ func (r *Recoverer) judged(ctx context.Context, f Finding, c corpse) Finding {
 	switch {
 	case err != nil:
 		f.Error = err.Error()
+		return f
+	case place == AtBoth, place == Unconfirmed:
+		p := c.rec.d.Plan
+		f.Error = "nothing was changed: " + place.remedy(p.Domain, p.Source, p.Destination)
 		return f
 	case place == AtDestination && ours:
 		f.Seen, f.Action = "the guest has arrived", "finish what was asked for"

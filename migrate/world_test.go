@@ -20,7 +20,7 @@ import (
 // point at which it may fail, lose its reply, or be the process's last.
 type world struct {
 	mu      sync.Mutex
-	guest   map[string]string // host → "", "stored", "running", "arriving", "leaving"
+	guest   map[string]string // host → "", "stored", "running", "arriving", "leaving", "unconfirmed"
 	xml     map[string]string // host → definition
 	volumes map[string]*fakeVolume
 	silent  string // the URIs of the daemons that do not answer
@@ -217,9 +217,10 @@ func (d *fakeDaemon) Guest(_ context.Context, ref string) (g Guest, err error) {
 func (d *fakeDaemon) Where(context.Context, string) (w Whereabouts, err error) {
 	err = d.w.point(func() error {
 		s := d.w.guest[d.name]
-		w = Whereabouts{Defined: s != "", Active: s == "running" || s == "arriving" || s == "leaving", Switching: s == "arriving", State: s}
+		w = Whereabouts{Defined: s != "", Active: s != "" && s != "stored", Switching: s == "arriving" || s == "unconfirmed",
+			ForMigration: s == "unconfirmed", State: s}
 		if s == "leaving" {
-			w.Job = "outgoing migration"
+			w.Job = JobMigrationOut
 		}
 		return nil
 	})

@@ -40,6 +40,7 @@ func whereabouts(dom *libvirt.Domain) (migrate.Whereabouts, error) {
 		return w, plain(err)
 	}
 	w.State, w.Switching = stateWords(state, libvirt.DomainPausedReason(reason))
+	w.ForMigration = state == libvirt.DOMAIN_PAUSED && libvirt.DomainPausedReason(reason) == libvirt.DOMAIN_PAUSED_MIGRATION
 	// Not from the state: a crashed guest may be kept, with its QEMU and disks.
 	w.Active, err = dom.IsActive()
 	if err != nil && !errors.Is(noGuest(err), migrate.ErrNoGuest) {
@@ -94,8 +95,8 @@ func jobOf(dom *libvirt.Domain) (string, error) {
 		return "", nil
 	}
 	names := map[libvirt.DomainJobOperationType]string{
-		libvirt.DOMAIN_JOB_OPERATION_MIGRATION_IN:  "incoming migration",
-		libvirt.DOMAIN_JOB_OPERATION_MIGRATION_OUT: "outgoing migration",
+		libvirt.DOMAIN_JOB_OPERATION_MIGRATION_IN:  migrate.JobMigrationIn,
+		libvirt.DOMAIN_JOB_OPERATION_MIGRATION_OUT: migrate.JobMigrationOut,
 		libvirt.DOMAIN_JOB_OPERATION_SAVE:          "save",
 		libvirt.DOMAIN_JOB_OPERATION_RESTORE:       "restore",
 		libvirt.DOMAIN_JOB_OPERATION_SNAPSHOT:      "snapshot",
