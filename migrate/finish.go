@@ -24,13 +24,27 @@ func (m *Mover) Finish(ctx context.Context, rec *record) ([]string, error) {
 		warnings = append(warnings, err.Error())
 	}
 	if rec.d.RemoveSource {
-		for _, d := range rec.d.Plan.Copies() {
-			if err := m.removeSource(ctx, rec, d); err != nil {
-				warnings = append(warnings, fmt.Sprintf("the source of disk %s was not removed: %v", d.Target, err))
-			}
-		}
+		warnings = append(warnings, m.removeSources(ctx, rec)...)
 	}
 	return warnings, rec.set(ctx, state.Finished)
+}
+
+// removeSources removes what was copied, and returns a warning for each that
+// stays.
+func (m *Mover) removeSources(ctx context.Context, rec *record) (warnings []string) {
+	removed, err := rec.removed(ctx)
+	if err != nil {
+		return []string{fmt.Sprintf("no source was removed, because what is removed already is not known: %v", err)}
+	}
+	for _, d := range rec.d.Plan.Copies() {
+		if removed[d.Target] {
+			continue
+		}
+		if err := m.removeSource(ctx, rec, d); err != nil {
+			warnings = append(warnings, fmt.Sprintf("the source of disk %s was not removed: %v", d.Target, err))
+		}
+	}
+	return warnings
 }
 
 // alignStored writes into the destination's stored definition the paths that
@@ -93,13 +107,28 @@ func (m *Mover) removeSource(ctx context.Context, rec *record, d DiskPlan) error
 	switch {
 	case args.Pool != "":
 		return rec.step(ctx, stepRemove, args, func() error { return m.removeVolume(ctx, args) })
+	case args.File != "" && args.Identity == "" && rec.dead:
+		// The run was sure of it; since then, anybody may have put another there.
+		return fmt.Errorf("whether %s on %s is still the file from which domain %s was copied is not known; %s",
+			args.File, rec.d.Plan.SourceHost, rec.d.Plan.Domain, byHand(args.File))
 	case args.File != "":
-		return rec.step(ctx, stepRemove, args, func() error {
-			m.Watch.Step("remove " + args.File + " on " + rec.d.Plan.SourceHost)
-			return m.Source.RemoveFile(ctx, args.File)
-		})
+		return rec.step(ctx, stepRemove, args, func() error { return m.removeFile(ctx, rec.d.Plan, args) })
 	}
 	return fmt.Errorf("%s is neither a pool's volume nor an image file: remove it by hand", d.From)
+}
+
+func (m *Mover) removeFile(ctx context.Context, p Plan, a removeArgs) error {
+	m.Watch.Step("remove " + a.File + " on " + p.SourceHost)
+	err := m.Source.RemoveFile(ctx, a.File, a.Identity)
+	if errors.Is(err, ErrReplaced) {
+		return fmt.Errorf("%s on %s is not the file from which domain %s was copied: %w; %s", a.File, p.SourceHost, p.Domain, err, byHand(a.File))
+	}
+	return err
+}
+
+// byHand is what to do about a file that is perhaps somebody's.
+func byHand(path string) string {
+	return "it stays: look whose it is, and if nobody needs it, type rm '" + strings.ReplaceAll(path, "'", `'\''`) + "' there"
 }
 
 func (m *Mover) removeVolume(ctx context.Context, a removeArgs) error {

@@ -10,6 +10,9 @@ import (
 // that nothing is known.
 var ErrNoGuest = errors.New("no such domain")
 
+// ErrReplaced means that there is another file at the path by now.
+var ErrReplaced = errors.New("another file has come to its path since")
+
 // HostInfo is what a libvirt daemon says of its host.
 type HostInfo struct {
 	Name string // host name
@@ -134,7 +137,13 @@ type Hypervisor interface {
 	// UsersOf names the domains of this daemon that refer to a disk path,
 	// running or stored.
 	UsersOf(ctx context.Context, path string) ([]string, error)
-	// RemoveFile removes a disk image of this daemon's host.
-	RemoveFile(ctx context.Context, path string) error
+	// FileIdentity tells the disk image at a path of this daemon's host from
+	// every other that is ever there, whatever the guest writes into it. It is
+	// "" where nothing does: the host is another one, say.
+	FileIdentity(ctx context.Context, path string) (string, error)
+	// RemoveFile removes a disk image of this daemon's host. It returns
+	// ErrReplaced for a file that has not this identity; "" is any. A file that
+	// has gone is no error.
+	RemoveFile(ctx context.Context, path, identity string) error
 	Close() error
 }

@@ -46,7 +46,7 @@ type removeArgs struct {
 	Target string `json:"target"`
 	Pool   string `json:"pool,omitempty"`
 	Volume string `json:"volume,omitempty"`
-	// Identity and CreationID of the volume that was copied.
+	// Identity and CreationID of what was copied; a file has only the first.
 	Identity   string `json:"identity,omitempty"`
 	CreationID string `json:"creation_id,omitempty"`
 	File       string `json:"file,omitempty"`
@@ -75,6 +75,26 @@ func begin(ctx context.Context, j Journal, d detail, bootID string) (*record, er
 		return nil, fmt.Errorf("record the migration of domain %s: %w", d.Plan.Domain, err)
 	}
 	return &record{j: j, id: id, d: d}, nil
+}
+
+// removed are the disks whose source is recorded as removed.
+func (r *record) removed(ctx context.Context) (map[string]bool, error) {
+	steps, err := r.j.Steps(ctx, r.id)
+	if err != nil {
+		return nil, err
+	}
+	done := map[string]bool{}
+	for _, s := range steps {
+		if s.Kind != stepRemove || s.Status != state.Done {
+			continue
+		}
+		var a removeArgs
+		if err := json.Unmarshal(s.Args, &a); err != nil {
+			return nil, fmt.Errorf("read step %d: %w", s.N, err)
+		}
+		done[a.Target] = true
+	}
+	return done, nil
 }
 
 // set stores how far the migration got. It is stored even when the caller has

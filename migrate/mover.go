@@ -109,12 +109,18 @@ func (m *Mover) Run(ctx context.Context, o Options) (Result, error) {
 	return m.carryOut(ctx, rec, f, o, start)
 }
 
-// identifySources notes which volumes are to be removed later: by then, the
-// same name may be another volume's.
+// identifySources notes which volumes and files are to be removed later: by
+// then, the same name may be another's.
 func (m *Mover) identifySources(ctx context.Context, p *Plan) error {
 	for i := range p.Disks {
 		d := &p.Disks[i]
-		if d.Action != Copy || d.SourcePool == "" {
+		if d.Action != Copy {
+			continue
+		}
+		if d.SourcePool == "" {
+			if err := m.identifyFile(ctx, d); err != nil {
+				return err
+			}
 			continue
 		}
 		b, err := m.Pools(d.SourcePool)
@@ -126,6 +132,16 @@ func (m *Mover) identifySources(ctx context.Context, p *Plan) error {
 			return fmt.Errorf("disk %s: %w", d.Target, err)
 		}
 		d.SourceIdentity, d.SourceCreation = string(v.Identity), v.CreationID
+	}
+	return nil
+}
+
+func (m *Mover) identifyFile(ctx context.Context, d *DiskPlan) (err error) {
+	if d.SourceFile == "" {
+		return nil
+	}
+	if d.SourceIdentity, err = m.Source.FileIdentity(ctx, d.SourceFile); err != nil {
+		return fmt.Errorf("disk %s: look at %s on %s: %w", d.Target, d.SourceFile, m.Source.URI(), err)
 	}
 	return nil
 }

@@ -38,7 +38,8 @@ type DiskPlan struct {
 	SourceVol   string `json:"source_volume,omitempty"`
 	SourceFile  string `json:"source_file,omitempty"` // an image file that is not a pool's
 	SourcePath  string `json:"source_path,omitempty"` // as the guest's definition names it
-	// SourceIdentity is set where the source volume is to be removed.
+	// SourceIdentity is set where the source is to be removed: of a volume, or
+	// of an image file that has one.
 	SourceIdentity string `json:"source_identity,omitempty"`
 	// SourceCreation is that volume's CreationID: of some storage the identity is no
 	// more than the name.

@@ -26,7 +26,8 @@ type world struct {
 	silent  string // the URIs of the daemons that do not answer
 	mute    string // the host whose daemon does not say who uses a file
 	journal *fakeJournal
-	removed []string // image files that were removed
+	removed []string          // image files that were removed
+	files   map[string]string // image file on the source → identity
 	// slow makes a peer-to-peer migration whose client is lost stay under way
 	// until land is called.
 	slow bool
@@ -332,8 +333,20 @@ func (d *fakeDaemon) UsersOf(_ context.Context, path string) (users []string, er
 	return users, err
 }
 
-func (d *fakeDaemon) RemoveFile(_ context.Context, path string) error {
-	return d.w.point(func() error { d.w.removed = append(d.w.removed, path); return nil })
+func (d *fakeDaemon) FileIdentity(_ context.Context, path string) (id string, err error) {
+	err = d.w.point(func() error { id = d.w.files[path]; return nil })
+	return id, err
+}
+
+func (d *fakeDaemon) RemoveFile(_ context.Context, path, identity string) error {
+	return d.w.point(func() error {
+		if now, there := d.w.files[path]; there && identity != "" && now != identity {
+			return ErrReplaced
+		}
+		d.w.removed = append(d.w.removed, path)
+		delete(d.w.files, path)
+		return nil
+	})
 }
 
 // fakeJournal is a journal in memory; its writes are points as well.
@@ -398,6 +411,8 @@ func (silent) Step(string)       {}
 func (silent) Progress(Progress) {}
 func (silent) Warn(string)       {}
 
+const bootImage = "/images/web1.qcow2"
+
 const guestUUID = "11111111-2222-3333-4444-555555555555"
 
 // twoDiskXML is a guest with an image file to copy and a shared volume.
@@ -428,6 +443,7 @@ func newWorld() *world {
 	w := &world{
 		guest: map[string]string{"kvm01": "running"},
 		xml:   map[string]string{"kvm01": twoDiskXML},
+		files: map[string]string{bootImage: "first"},
 		volumes: map[string]*fakeVolume{"data": {
 			Volume:  pool.Volume{Pool: "fast", Name: "data", SizeBytes: 56},
 			holders: map[string]bool{"kvm01": true},

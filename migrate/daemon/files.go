@@ -1,16 +1,21 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 
+	"golang.org/x/sys/unix"
 	"libvirt.org/go/libvirt"
 
 	"github.com/volbridge/volbridge/domainxml"
 	"github.com/volbridge/volbridge/internal/virt"
+	"github.com/volbridge/volbridge/migrate"
 )
 
 // UsersOf names the domains, running or stored, whose disks or explicit backing
@@ -24,7 +29,7 @@ func (d *Daemon) UsersOf(ctx context.Context, path string) ([]string, error) {
 		var users []string
 		var errs []error
 		for i := range doms {
-			name, uses, err := refersTo(&doms[i], path)
+			name, uses, err := d.refersTo(&doms[i], path)
 			if err != nil {
 				errs = append(errs, err)
 			} else if uses {
@@ -36,7 +41,7 @@ func (d *Daemon) UsersOf(ctx context.Context, path string) ([]string, error) {
 	})
 }
 
-func refersTo(dom *libvirt.Domain, path string) (name string, uses bool, err error) {
+func (d *Daemon) refersTo(dom *libvirt.Domain, path string) (name string, uses bool, err error) {
 	if name, err = dom.GetName(); err != nil {
 		return name, false, plain(err)
 	}
@@ -52,42 +57,127 @@ func refersTo(dom *libvirt.Domain, path string) (name string, uses bool, err err
 		if err != nil {
 			return name, false, fmt.Errorf("read the definition of domain %s: %w", name, err)
 		}
-		if names(doc, path) {
+		uses, err = names(doc, path, d.volumePath)
+		if err != nil {
+			return name, false, fmt.Errorf("domain %s: %w", name, err)
+		}
+		if uses {
 			return name, true, nil
 		}
 	}
 	return name, false, nil
 }
 
-func names(doc *domainxml.Document, path string) bool {
+// names says whether a disk refers to the path; volumePath finds that of a
+// volume of one of libvirt's own storage pools. The error says that a disk may
+// refer to it. None is taken to refer to a device below /dev: those of volbridge
+// are no volumes of libvirt's pools, and one that is off must not keep a
+// migration from being undone.
+func names(doc *domainxml.Document, path string, volumePath func(pool, volume string) (string, error)) (bool, error) {
+	var errs []error
+	device := strings.HasPrefix(filepath.Clean(path), "/dev/")
 	for _, disk := range doc.Disks() {
-		if disk.Source == path {
-			return true
+		source := disk.Source
+		if disk.Kind == "volume" && disk.Volume != "" {
+			var err error
+			if source, err = volumePath(disk.Pool, disk.Volume); err != nil && !device {
+				errs = append(errs, fmt.Errorf("disk %s is volume %s of libvirt's storage pool %s, and which path that is cannot be asked: see \"virsh pool-list --all\" (%w)",
+					disk.Target, disk.Volume, disk.Pool, err))
+			}
+		}
+		if same(source, path) {
+			return true, nil
 		}
 		for _, b := range disk.Backing {
-			if b.Source == path {
-				return true
+			if same(b.Source, path) {
+				return true, nil
+			}
+			if b.Kind == "volume" && !device {
+				errs = append(errs, fmt.Errorf("disk %s has a volume of a storage pool of libvirt in its backing chain, and which is not known", disk.Target))
 			}
 		}
 	}
-	return false
+	return false, errors.Join(errs...)
+}
+
+// same compares as the kernel reads paths: "//" and "/./" are "/".
+func same(source, path string) bool {
+	return source != "" && filepath.Clean(source) == filepath.Clean(path)
+}
+
+func (d *Daemon) volumePath(pool, volume string) (string, error) {
+	p, err := d.conn.LookupStoragePoolByName(pool)
+	if err != nil {
+		return "", plain(err)
+	}
+	defer p.Free()
+	v, err := p.LookupStorageVolByName(volume)
+	if err != nil {
+		return "", plain(err)
+	}
+	defer v.Free()
+	path, err := v.GetPath()
+	return path, plain(err)
+}
+
+// FileIdentity is "" for a file of another host, and of a file system that does
+// not know when a file was made.
+func (d *Daemon) FileIdentity(ctx context.Context, path string) (string, error) {
+	if !d.local() {
+		return "", nil
+	}
+	return within(ctx, func() (string, error) {
+		id, err := identityOf(path)
+		if err != nil {
+			return "", nil // as of another host: libvirt may still remove it
+		}
+		return id, nil
+	})
+}
+
+// identityOf a file is its inode and its birth: both outlast what the guest
+// writes. The device's number does not tell: a boot may give another.
+func identityOf(path string) (string, error) {
+	var s unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &s); err != nil {
+		return "", err
+	}
+	if s.Mask&unix.STATX_BTIME == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("inode %d of %d.%09d", s.Ino, s.Btime.Sec, s.Btime.Nsec), nil
 }
 
 // RemoveFile removes a disk image of this daemon's host: through libvirt's
 // storage pool if it is in one, else directly if the daemon is local.
-func (d *Daemon) RemoveFile(ctx context.Context, path string) error {
+func (d *Daemon) RemoveFile(ctx context.Context, path, identity string) error {
 	_, err := within(ctx, func() (struct{}, error) {
-		vol, err := d.conn.LookupStorageVolByPath(path)
-		if err == nil {
-			defer vol.Free()
-			return struct{}{}, plain(vol.Delete(0))
+		if identity != "" {
+			now, err := identityOf(path)
+			switch {
+			case errors.Is(err, os.ErrNotExist):
+				return struct{}{}, nil
+			case err != nil:
+				return struct{}{}, fmt.Errorf("look at %s: %w", path, err)
+			case now != identity:
+				return struct{}{}, fmt.Errorf("%w (%s, that was %s)", migrate.ErrReplaced, cmp.Or(now, "now unknown"), identity)
+			}
 		}
-		if !d.local() {
-			return struct{}{}, fmt.Errorf("%s is in no storage pool of %s: remove it there by hand", path, d.uri)
-		}
-		return struct{}{}, removeRegular(path)
+		return struct{}{}, d.remove(path)
 	})
 	return err
+}
+
+func (d *Daemon) remove(path string) error {
+	vol, err := d.conn.LookupStorageVolByPath(path)
+	if err == nil {
+		defer vol.Free()
+		return plain(vol.Delete(0))
+	}
+	if !d.local() {
+		return fmt.Errorf("%s is in no storage pool of %s: remove it there by hand", path, d.uri)
+	}
+	return removeRegular(path)
 }
 
 // local says whether the daemon runs on this machine: its URI names no host.
