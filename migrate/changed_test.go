@@ -181,13 +181,6 @@ func (s deaf) Migrate(ctx context.Context, d Hypervisor, call Call, watch func(P
 	return s.busySource.Migrate(context.WithoutCancel(ctx), d, call, watch)
 }
 
-type heard struct {
-	silent
-	warnings *[]string
-}
-
-func (h heard) Warn(text string) { *h.warnings = append(*h.warnings, text) }
-
 // What could not be ended any more is not passed over in silence.
 func TestSnapshotSeenTooLate(t *testing.T) {
 	w := newWorld()

@@ -47,11 +47,13 @@ type globals struct {
 
 func newApp() *app {
 	terminal := func(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
-	return &app{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv,
+	a := &app{
+		in: os.Stdin, err: os.Stderr, getenv: os.Getenv,
 		inTerminal: terminal(os.Stdin), outTerminal: terminal(os.Stdout), errTerminal: terminal(os.Stderr),
 		drivers: drivers.All,
 	}
+	a.out = output{os.Stdout, a.outTerminal}
+	return a
 }
 
 const description = `A host with plain libvirt uses a volume of a storage pool, and migrates live

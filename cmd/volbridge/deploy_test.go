@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"github.com/volbridge/volbridge/internal/config"
 	"github.com/volbridge/volbridge/internal/state"
@@ -160,6 +162,13 @@ func stubbed(t *testing.T) (path, pipe string) {
 // hanging starts the program and returns when it copies.
 func hanging(t *testing.T, args ...string) (cmd *exec.Cmd, copier int) {
 	t.Helper()
+	return hangingTo(t, &bytes.Buffer{}, args...)
+}
+
+// hangingTo is hanging with what it says going elsewhere; a terminal becomes its
+// own one.
+func hangingTo(t *testing.T, said io.Writer, args ...string) (cmd *exec.Cmd, copier int) {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "volbridge")
 	if err := os.Symlink(os.Args[0], program); err != nil {
 		t.Fatal(err)
@@ -167,8 +176,11 @@ func hanging(t *testing.T, args ...string) (cmd *exec.Cmd, copier int) {
 	path, pipe := stubbed(t)
 	cmd = exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), "PATH="+path)
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	cmd.Stderr = said
+	if f, ok := said.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		cmd.Stdout = f
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 1}
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +190,7 @@ func hanging(t *testing.T, args ...string) (cmd *exec.Cmd, copier int) {
 		t.Fatal(err)
 	}
 	if _, err := fmt.Sscan(string(text), &copier); err != nil {
-		t.Fatalf("%v in %q; it said %s", err, text, said.String())
+		t.Fatalf("%v in %q; it said %s", err, text, said)
 	}
 	return cmd, copier
 }
@@ -290,26 +302,26 @@ func TestKilledWithoutRecords(t *testing.T) {
 	ta.nothingLeft(t)
 }
 
-// Ctrl-C takes everything back, and says so with its exit code.
+// Ctrl-C takes everything back, and says so with its exit code. So do the other
+// signals by which a person or the system ends a command.
 func TestInterruptedCreate(t *testing.T) {
-	ta := deployApp(t)
-	path, _ := ta.image(t, 6*mebi)
-	cmd, copier := hanging(t, "volume", "create", ta.pool+"/web", "--from", path)
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(unix.SignalName(sig), func(t *testing.T) {
+			if sig == syscall.SIGHUP {
+				needHangup(t)
+			}
+			ta := deployApp(t)
+			path, _ := ta.image(t, 6*mebi)
+			cmd, copier := hanging(t, "volume", "create", ta.pool+"/web", "--from", path)
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			ta.takenBack(t, cmd, copier)
+			if said := fmt.Sprint(cmd.Stderr); !strings.Contains(said, "volbridge: interrupted; volume "+ta.pool+"/web was deleted again\n") {
+				t.Errorf("said %s", said)
+			}
+		})
 	}
-	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != exitRolledBack {
-		t.Errorf("ended with %d: %s", code, cmd.Stderr)
-	}
-	if said := fmt.Sprint(cmd.Stderr); !strings.Contains(said, "volbridge: interrupted; volume "+ta.pool+"/web was deleted again\n") {
-		t.Errorf("said %s", said)
-	}
-	gone(t, copier)
-	if _, err := ta.try(t, "volume", "info", ta.pool+"/web"); !errors.Is(err, pool.ErrNotFound) {
-		t.Errorf("the volume is still there: %v", err)
-	}
-	ta.nothingLeft(t)
 }
 
 // So does a copy that fails.

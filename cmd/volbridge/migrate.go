@@ -30,8 +30,9 @@ const migrateHelp = `Moves a running domain to the host of DEST-URI. For each di
   leave   read-only, empty or reached over the network by both hosts
 
 --dry-run shows the decisions. Everything that speaks against the migration is
-said before anything is created. After a failure, or Ctrl-C, the guest runs on
-where it was, and what was created is removed.
+said before anything is created. After a failure, Ctrl-C or the loss of the
+terminal (unless nohup is used) the guest runs on where it was, and what was
+created is removed.
 
 volbridge and its hook must be installed on the destination.
 

@@ -97,9 +97,13 @@ func (b *progressBars) set(name string, done, total int64) {
 	}
 	bar, ok := b.bars[name]
 	if !ok {
-		bar = b.progress.AddBar(total,
+		var err error
+		bar, err = b.progress.Add(total, mpb.BarStyle().Build(),
 			mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR), decor.Any(counters, decor.WCSyncSpace)),
 			mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), decor.Any(timeLeft(), decor.WCSyncSpace)))
+		if err != nil {
+			return // the terminal is gone, and nothing is drawn any more
+		}
 		b.bars[name] = bar
 	}
 	bar.SetTotal(total, false) // memory and busy disks grow while they move

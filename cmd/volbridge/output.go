@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/volbridge/volbridge/internal/units"
@@ -15,6 +16,21 @@ const (
 	outputText = "text"
 	outputJSON = "json"
 )
+
+// output drops what nobody reads any more, as head does after its lines: the
+// command goes on, and its code says how it ended.
+type output struct {
+	io.Writer
+	terminal bool
+}
+
+func (o output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if errors.Is(err, syscall.EPIPE) || o.terminal && errors.Is(err, syscall.EIO) {
+		return len(b), nil
+	}
+	return n, err
+}
 
 // json says whether a program reads what is printed.
 func (a *app) json() bool { return a.global.Output == outputJSON }
