@@ -127,7 +127,7 @@ type Hypervisor interface {
 	Probe(ctx context.Context, like Guest, pools []string) error
 	// Define replaces the stored definition of a domain.
 	Define(ctx context.Context, xml string) error
-	// LiveXML returns the running definition.
+	// LiveXML returns the running definition; an error if the domain does not run.
 	LiveXML(ctx context.Context, uuid string) (string, error)
 	// Migrate moves the domain to dest and returns when libvirt has finished
 	// or given up. When ctx ends the job is aborted, and Migrate still waits

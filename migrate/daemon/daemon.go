@@ -182,7 +182,8 @@ func blockJobName(t libvirt.DomainBlockJobType) string {
 	return fmt.Sprintf("block job of type %d", t)
 }
 
-// LiveXML returns the running definition.
+// LiveXML returns the running definition, and never the stored one: libvirt gives
+// that of a domain which has just stopped.
 func (d *Daemon) LiveXML(ctx context.Context, uuid string) (string, error) {
 	return within(ctx, func() (string, error) {
 		dom, err := d.conn.LookupDomainByUUIDString(uuid)
@@ -191,7 +192,16 @@ func (d *Daemon) LiveXML(ctx context.Context, uuid string) (string, error) {
 		}
 		defer dom.Free()
 		s, err := dom.GetXMLDesc(libvirt.DOMAIN_XML_SECURE | libvirt.DOMAIN_XML_MIGRATABLE)
-		return s, plain(err)
+		if err != nil {
+			return "", plain(err)
+		}
+		switch active, err := dom.IsActive(); {
+		case err != nil:
+			return "", plain(err)
+		case !active:
+			return "", fmt.Errorf("domain %s does not run", uuid)
+		}
+		return s, nil
 	})
 }
 

@@ -23,14 +23,14 @@ type deletion struct {
 func (b *backend) remove(ctx context.Context, d deletion) error {
 	for range tries {
 		v, err := b.find(ctx, d.name)
-		if errors.Is(err, pool.ErrNotFound) {
-			return b.removeRest(ctx, d)
+		switch {
+		case err == nil:
+			b.forget(v)
+			err = b.removeOne(ctx, d, v)
+		case errors.Is(err, pool.ErrNotFound):
+			err = b.removeRest(ctx, d)
 		}
-		if err != nil {
-			return err
-		}
-		b.forget(v)
-		if err = b.removeOne(ctx, d, v); !errors.Is(err, errStale) {
+		if !errors.Is(err, errStale) {
 			return err
 		}
 	}
@@ -135,6 +135,8 @@ func (b *backend) unrename(ctx context.Context, name string, a arrayVolume, why 
 	switch {
 	case gone(err):
 		return stale(err) // another deletion ended first
+	case err != nil && b.renamed(ctx, a.ID, b.onArray(name), err) == nil:
+		return why // or gave it its name back
 	case err != nil:
 		return fmt.Errorf("%v; and it could not get its name back: it is called %s now: %w",
 			why, b.onArray(leavingPrefix(name)), err)

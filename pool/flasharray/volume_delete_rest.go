@@ -42,7 +42,7 @@ func (b *backend) removeRest(ctx context.Context, d deletion) error {
 	if err != nil {
 		return err
 	}
-	if err = b.discard(ctx, coming, a); errors.Is(err, errStale) {
+	if err = b.discard(ctx, coming, a); errors.Is(err, errStale) && !errors.Is(err, errGivenBack) {
 		return nil
 	}
 	return err
