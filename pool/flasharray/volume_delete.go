@@ -146,8 +146,8 @@ func (b *backend) unrename(ctx context.Context, name string, a arrayVolume, why 
 
 // destroy takes a volume of ours that nobody holds from the pool's host group,
 // and destroys it, both by the name that it has on its way out: so each change
-// comes before the one that gives it its name back, or does nothing. The array refuses one that is connected otherwise: that is
-// not volbridge's doing.
+// comes before the one that gives it its name back, or does nothing. The array
+// refuses one that is connected otherwise: that is not volbridge's doing.
 func (b *backend) destroy(ctx context.Context, id, arrayName string, ours bool) error {
 	if b.place.hostGroup != "" && ours {
 		b.forgetKey(groupKey(volume{ID: id, ArrayName: arrayName}, b.place.hostGroup))
